@@ -1,0 +1,1 @@
+"""The loop: source, work queue, reconciling, status."""

@@ -1,0 +1,1 @@
+"""Manifests: YAML text with positions in, checked values out. Pure: no I/O."""

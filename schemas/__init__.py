@@ -1,0 +1,1 @@
+"""The JSON Schema of manifests, as package data."""

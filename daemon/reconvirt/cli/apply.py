@@ -1,0 +1,164 @@
+"""``reconvirt apply``."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from reconvirt.cli import options, output
+from reconvirt.cli.wanted import connected, read_wanted
+from reconvirt.controller.engine import Engine
+from reconvirt.controller.logs import configure
+from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.domain.desired import Desired
+from reconvirt.domain.plan import Plan
+from reconvirt.hypervisor.connection import Calls, Hypervisor
+from reconvirt.manifest.model import Problem
+
+CONVERGED, FAILED, WAITING = 0, 1, 3
+
+
+@click.command()
+@options.names_argument
+@options.settings
+@options.output_option("table", "json")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for guests to answer.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log every step.")
+@click.pass_context
+def apply(
+    context: click.Context,
+    names: tuple[str, ...],
+    desired: Path | None,
+    connect: str | None,
+    config_file: Path | None,
+    form: str,
+    timeout: float,
+    *,
+    verbose: bool,
+) -> None:
+    """Converge once: bring the virtual servers to what their manifests want.
+
+    Exit codes: 0 converged, 3 something waits for a restart, 1 something failed, was refused or
+    did not answer in time.
+    """
+    config = options.read_config(config_file, desired=desired, connect=connect)
+    configure(config.log_format, sys.stderr, "info" if verbose else "critical")
+    wanted = read_wanted(config.desired)
+    chosen = wanted.select(names)
+    began = time.monotonic()
+    with connected(config.connect) as hypervisor:
+        outcomes = _converge(hypervisor, chosen, config.workers, timeout, form=form)
+        calls = hypervisor.calls
+    problems = wanted.snapshot.problems
+    _print(outcomes, problems, form, wanted.snapshot.revision, calls, time.monotonic() - began)
+    context.exit(_exit_code(outcomes, failed=bool(problems)))
+
+
+def _converge(
+    hypervisor: Hypervisor,
+    chosen: Mapping[str, Desired],
+    workers: int,
+    timeout: float,
+    *,
+    form: str,
+) -> list[Outcome]:
+    """Reconcile each until nothing more can be done now."""
+    settled: dict[str, Outcome] = {}
+    changed = threading.Condition()
+    lost = threading.Event()
+
+    def on_outcome(outcome: Outcome) -> None:
+        with changed:
+            settled[outcome.name] = outcome
+            changed.notify_all()
+
+    def on_close(_reason: str) -> None:
+        lost.set()
+        with changed:
+            changed.notify_all()
+
+    engine = Engine(lambda: hypervisor, workers=workers, on_outcome=on_outcome)
+    hypervisor.watch(lambda name, _kind: engine.hint(name), on_close)
+    deadline = time.monotonic() + timeout
+    with _progress(len(chosen), form) as advance:
+        engine.start()
+        engine.want(chosen)
+        with changed:
+            while not lost.is_set() and (left := deadline - time.monotonic()) > 0:
+                waiting = [o for o in settled.values() if o.phase is Phase.WAITING_FOR_GUEST]
+                advance(len(settled) - len(waiting))
+                if len(settled) == len(chosen) and not waiting:
+                    break
+                changed.wait(left)
+        engine.stop()
+    missing = [name for name in chosen if name not in settled]
+    return [settled[name] for name in chosen if name in settled] + [
+        Outcome(name, Phase.FAILED, "libvirt did not answer in time", Plan(name))
+        for name in missing
+    ]
+
+
+@contextmanager
+def _progress(total: int, form: str) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal; nothing elsewhere."""
+    printer = output.console(stderr=True)
+    if form != "table" or not printer.is_terminal:
+        yield lambda _done: None
+        return
+    from rich.progress import Progress  # noqa: PLC0415 - slow to load, only for terminals
+
+    with Progress(console=printer, transient=True) as bar:
+        task = bar.add_task("Converging", total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _print(
+    outcomes: list[Outcome],
+    problems: tuple[Problem, ...],
+    form: str,
+    revision: str,
+    calls: Calls,
+    seconds: float,
+) -> None:
+    if form == "json":
+        output.print_json(
+            {
+                "revision": revision,
+                "calls": {"reading": calls.reading, "writing": calls.writing},
+                "seconds": round(seconds, 3),
+                "virtualServers": [output.outcome_value(each) for each in outcomes],
+                "problems": output.problems_value(problems),
+            }
+        )
+        return
+    output.print_problems(problems)
+    printer = output.console()
+    rows = output.table("NAME", "STATUS", "STEPS", "MESSAGE")
+    for each in outcomes:
+        steps = ", ".join(step.action.verb for step in each.steps)
+        texts = output.cell(each.name), output.styled(each.phase), steps or "-"
+        rows.add_row(*texts, output.cell(each.message))
+    printer.print(rows)
+    changed = sum(1 for each in outcomes if each.steps)
+    printer.print(f"{len(outcomes)} virtual servers, {changed} changed, in {seconds:.1f} s")
+
+
+def _exit_code(outcomes: list[Outcome], *, failed: bool) -> int:
+    good = {Phase.CONVERGED, Phase.WAITING_FOR_RESTART}
+    if failed or any(each.phase not in good for each in outcomes):
+        return FAILED
+    waiting = any(each.phase is Phase.WAITING_FOR_RESTART for each in outcomes)
+    return WAITING if waiting else CONVERGED

@@ -1,0 +1,52 @@
+"""The ``reconvirt`` program."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from reconvirt import __version__
+from reconvirt.cli.apply import apply
+from reconvirt.cli.completion import completion
+from reconvirt.cli.failure import Failure
+from reconvirt.cli.get import get
+from reconvirt.cli.plan import plan
+from reconvirt.cli.render import render
+from reconvirt.cli.run import run
+from reconvirt.cli.schema import schema
+from reconvirt.cli.validate import validate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="reconvirt")
+def reconvirt() -> None:
+    """Keep KVM virtual servers the way their manifests say.
+
+    Manifests are YAML files, one virtual server a document, in a directory that is usually a git
+    work tree. 'plan' shows what is different, 'apply' puts it right once, 'run' keeps it right.
+    """
+
+
+for command in (run, apply, plan, validate, render, get, schema, completion):
+    reconvirt.add_command(command)
+
+
+def main() -> None:
+    """Run the program; the exit codes are told in each command's help."""
+    try:
+        reconvirt(prog_name="reconvirt", standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.UsageError as error:
+        error.show()
+        # Not 2: that means "changes" to those who run 'plan'.
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Failure as error:
+        click.echo(f"reconvirt: {error}", err=True)
+        sys.exit(1)

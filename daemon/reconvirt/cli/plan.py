@@ -1,0 +1,98 @@
+"""``reconvirt plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from reconvirt.cli import options, output
+from reconvirt.cli.wanted import connected, observe, read_wanted
+from reconvirt.domain.effects import Effect
+from reconvirt.domain.plan import Change, Plan, make_plan
+from reconvirt.manifest.model import Problem
+
+NOTHING, ERROR, CHANGES = 0, 1, 2
+
+_EFFECT_STYLES = {
+    Effect.LIVE: "green",
+    Effect.GUEST: "cyan",
+    Effect.NEXT_START: "yellow",
+    Effect.REFUSED: "red",
+}
+
+
+@click.command()
+@options.names_argument
+@options.settings
+@options.output_option("table", "json")
+@click.pass_context
+def plan(
+    context: click.Context,
+    names: tuple[str, ...],
+    desired: Path | None,
+    connect: str | None,
+    config_file: Path | None,
+    form: str,
+) -> None:
+    """Show what 'apply' would do, and do nothing.
+
+    Exit codes: 0 nothing to do, 2 changes (those that wait for the next start included),
+    1 error or something refused.
+    """
+    config = options.read_config(config_file, desired=desired, connect=connect)
+    wanted = read_wanted(config.desired)
+    chosen = wanted.select(names)
+    with connected(config.connect) as hypervisor:
+        observed = observe(hypervisor, chosen if names else None)
+    plans = [make_plan(each, observed.get(name)) for name, each in chosen.items()]
+    problems = wanted.snapshot.problems
+    _print(plans, form, wanted.snapshot.revision, problems)
+    if problems or any(each.refused for each in plans):
+        context.exit(ERROR)
+    context.exit(NOTHING if all(each.empty for each in plans) else CHANGES)
+
+
+def _print(plans: list[Plan], form: str, revision: str, problems: Iterable[Problem]) -> None:
+    if form == "json":
+        output.print_json(
+            {
+                "revision": revision,
+                "virtualServers": [output.plan_value(each) for each in plans],
+                "problems": output.problems_value(problems),
+            }
+        )
+        return
+    output.print_problems(problems)
+    printer = output.console()
+    due = [each for each in plans if not each.empty]
+    for each in due:
+        _print_plan(each, printer)
+    rest = len(plans) - len(due)
+    printer.print(f"{len(due)} with changes, {rest} as wanted")
+
+
+def _print_plan(each: Plan, printer: Console) -> None:
+    printer.print(f"[bold]{output.cell(each.name)}[/]")
+    rows = output.table("STEP", "FIELD", "OLD", "NEW", "TAKES EFFECT", "REASON")
+    for step in each.steps:
+        verb = step.action.verb
+        if not step.changes:
+            rows.add_row(verb, "-", "-", "-", "-", "keeps what was applied in the metadata")
+        for change in step.changes:
+            _add(rows.add_row, verb, change)
+            verb = ""
+    for change in each.waiting:
+        _add(rows.add_row, "wait", change)
+    for change in each.refused:
+        _add(rows.add_row, "refuse", change)
+    printer.print(rows)
+    printer.print()
+
+
+def _add(add_row: Callable[..., None], verb: str, change: Change) -> None:
+    effect = f"[{_EFFECT_STYLES[change.effect]}]{change.effect}[/]"
+    texts = (output.cell(each) for each in (change.field, change.old, change.new))
+    add_row(verb, *texts, effect, output.cell(change.reason))

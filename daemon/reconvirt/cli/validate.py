@@ -1,0 +1,31 @@
+"""``reconvirt validate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from reconvirt.cli import output
+from reconvirt.cli.wanted import read_wanted
+
+
+@click.command()
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
+)
+@click.pass_context
+def validate(context: click.Context, paths: tuple[Path, ...]) -> None:
+    """Check manifests, files or directories of them, without libvirt.
+
+    Exit codes: 0 all are good, 1 something is wrong with one of them.
+    """
+    snapshot = read_wanted(*paths).snapshot
+    output.print_problems(snapshot.problems)
+    count = len(snapshot.manifests)
+    text = f"{count} manifest{'' if count == 1 else 's'} good"
+    if snapshot.problems:
+        errors = len(snapshot.problems)
+        output.console().print(f"{text}, {errors} problem{'' if errors == 1 else 's'}")
+        context.exit(1)
+    output.console().print(text)

@@ -1,0 +1,92 @@
+"""Reading manifests and observing what is there, for the commands that look once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconvirt.cli.failure import Failure
+from reconvirt.controller.tree import read_paths
+from reconvirt.domain.desired import Desired, desire
+from reconvirt.domain.observed import Observed
+from reconvirt.hypervisor.connection import Hypervisor
+from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.hypervisor.events import start_event_loop
+from reconvirt.manifest.load import assemble, load_file, revision_of
+from reconvirt.manifest.model import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the manifests say now.
+
+    Attributes:
+        snapshot: the manifests and what is wrong with them.
+        desired: what each good one wants, by name.
+    """
+
+    snapshot: Snapshot
+    desired: Mapping[str, Desired]
+
+    def select(self, names: Iterable[str]) -> Mapping[str, Desired]:
+        """The named ones; all if none is named.
+
+        Raises:
+            Failure: there is no manifest for one of the names.
+        """
+        chosen = list(dict.fromkeys(names))
+        if missing := [name for name in chosen if name not in self.desired]:
+            raise Failure(
+                f"no manifest in force for {', '.join(missing)}; "
+                f"there are: {', '.join(self.desired) or 'none'}"
+            )
+        return {name: self.desired[name] for name in chosen} if chosen else self.desired
+
+
+def read_wanted(*paths: Path) -> Wanted:
+    """The manifests of files and directories.
+
+    Raises:
+        Failure: there is no such file or directory.
+    """
+    for path in paths:
+        if not path.exists():
+            raise Failure(f"{path}: there is no such file or directory")
+    files = read_paths(paths)
+    snapshot = assemble([load_file(each) for each in files], revision_of(files))
+    desired = {name: desire(each) for name, each in snapshot.manifests.items()}
+    return Wanted(snapshot, desired)
+
+
+@contextmanager
+def connected(uri: str) -> Iterator[Hypervisor]:
+    """A connection to libvirt for one command.
+
+    Raises:
+        Failure: it cannot be made, or libvirt fails inside the block.
+    """
+    start_event_loop()
+    try:
+        hypervisor = Hypervisor(uri)
+    except HypervisorError as error:
+        raise Failure(
+            f"cannot connect to libvirt at {uri}: {error}\n"
+            "Is libvirtd (or virtqemud) running, and may you use it? 'virsh -c "
+            f"{uri} version' tells."
+        ) from error
+    try:
+        yield hypervisor
+    except HypervisorError as error:
+        raise Failure(f"libvirt at {uri}: {error}") from error
+    finally:
+        hypervisor.close()
+
+
+def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Mapping[str, Observed]:
+    """The named virtual servers that are there; all if ``names`` is None."""
+    if names is None:
+        return hypervisor.observe_all()
+    found = {name: hypervisor.observe(name) for name in names}
+    return {name: each for name, each in found.items() if each is not None}

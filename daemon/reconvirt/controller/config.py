@@ -1,0 +1,103 @@
+"""How the daemon and the commands run: ``/etc/reconvirt/reconvirt.toml``."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+LogFormat = Literal["auto", "console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+DEFAULT_FILE = Path("/etc/reconvirt/reconvirt.toml")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the text says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings; each is a key of the file.
+
+    Attributes:
+        connect: libvirt's URI.
+        desired: the directory of the manifests.
+        workers: how many virtual servers are worked on at a time.
+        resync_seconds: how long until a virtual server is looked at again although nothing was
+            heard of it, give or take a tenth.
+        debounce_seconds: how long the directory must be quiet before it is read.
+        rescan_seconds: how often the directory is looked at although nothing was heard of it.
+        log_format: ``auto`` is readable on a terminal and JSON under the journal.
+        log_level: the least important messages that are written.
+    """
+
+    connect: str = "qemu:///system"
+    desired: Path = Path("/etc/reconvirt/desired")
+    workers: int = 4
+    resync_seconds: float = 300.0
+    debounce_seconds: float = 0.2
+    rescan_seconds: float = 10.0
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+
+
+def load_config(path: Path | None, **overrides: Any) -> Config:
+    """The settings of a file, and of the command line where it says otherwise.
+
+    Args:
+        path: the file; None for the usual one, which need not exist.
+        overrides: settings of the command line; None leaves the file's.
+
+    Raises:
+        ConfigError: the file cannot be read, or says something that it must not.
+    """
+    values = _read(path or DEFAULT_FILE, required=path is not None)
+    stated = {name: value for name, value in overrides.items() if value is not None}
+    return replace(Config(**values), **stated)
+
+
+def _read(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(f"{path}: there is no such file") from None
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    return {name: _checked(path, name, value) for name, value in table.items()}
+
+
+_LEAST = {"workers": 1, "resync_seconds": 1.0, "debounce_seconds": 0.0, "rescan_seconds": 1.0}
+
+
+def _checked(path: Path, name: str, value: Any) -> Any:
+    """One setting, of the right type and within its bounds."""
+    known = [each.name for each in fields(Config)]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"{path}: {name}: no such setting{hint} Allowed: {', '.join(known)}.")
+    choices = {"log_format": get_args(LogFormat), "log_level": get_args(LogLevel)}.get(name)
+    if choices:
+        if value not in choices:
+            raise ConfigError(f"{path}: {name}: {value!r} is none of {', '.join(choices)}")
+        return value
+    if name in _LEAST:
+        least = _LEAST[name]
+        whole = isinstance(least, int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            wanted = "a whole number" if whole else "a number of seconds"
+            raise ConfigError(f"{path}: {name}: {value!r} is not {wanted}")
+        if value < least:
+            raise ConfigError(f"{path}: {name}: {value} is less than {least}")
+        return value
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{path}: {name}: {value!r} is not a text")
+    return Path(value) if name == "desired" else value

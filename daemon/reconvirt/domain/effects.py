@@ -1,0 +1,164 @@
+"""How a change takes effect on a running virtual server: the classes of change and their rules.
+
+A rule looks at one difference between what a manifest states and what runs, and says what can be
+done about it. The rules are named in the rows of :mod:`reconvirt.domain.table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+from reconvirt.domain.actions import (
+    Action,
+    AddIothread,
+    DeleteIothread,
+    SetLifecycleAction,
+    SetShares,
+    SetVcpus,
+)
+from reconvirt.domain.places import iothread_ids, iothreads_in_use
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+    from reconvirt.domain.values import Value
+
+
+class Effect(StrEnum):
+    """When a change takes effect."""
+
+    LIVE = "live"
+    """At once."""
+    GUEST = "live, guest must answer"
+    """As soon as the guest has agreed."""
+    NEXT_START = "at next start"
+    """When the virtual server is started the next time."""
+    REFUSED = "refused"
+    """Never: it would be another virtual server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What can be done about one difference: when, why then, and by which action if at once."""
+
+    effect: Effect
+    reason: str
+    action: Action | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running virtual server as the rules see it.
+
+    Attributes:
+        live: what runs, the active XML.
+        config: what the next start would bring, the inactive XML as it will be.
+    """
+
+    live: _Element
+    config: _Element
+
+    @property
+    def arch(self) -> str:
+        """The architecture, such as ``s390x``."""
+        kind = self.live.find("os/type")
+        return "" if kind is None else kind.get("arch", "")
+
+
+Rule: TypeAlias = Callable[[Running, "Value | None", "Value | None"], tuple[Verdict, ...]]
+"""(running, found, wanted) → verdicts; ``wanted`` None: the manifest no longer states it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """A rule and the sentence that documents it."""
+
+    rule: Rule
+    summary: str
+    effect: Effect
+
+
+def at_next_start(why: str) -> Effects:
+    """Nothing can be done while it runs, and why."""
+    verdict = (Verdict(Effect.NEXT_START, why),)
+    return Effects(lambda _running, _found, _wanted: verdict, why, Effect.NEXT_START)
+
+
+def refused(why: str) -> Effects:
+    """It cannot be changed at all, and why."""
+    verdict = (Verdict(Effect.REFUSED, why),)
+    return Effects(lambda _running, _found, _wanted: verdict, why, Effect.REFUSED)
+
+
+_UNSET = "libvirt cannot unset it while the virtual server runs"
+
+
+def _vcpus(running: Running, found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
+    count, now = int(wanted or 0), int(found or 0)
+    most = int(running.live.findtext("vcpu") or 0)
+    if count > most:
+        why = f"the running virtual server was started with at most {most} vCPUs"
+        return (Verdict(Effect.NEXT_START, why),)
+    if count > now:
+        return (Verdict(Effect.LIVE, "vCPUs are hotplugged", SetVcpus(count)),)
+    if running.arch == "s390x":
+        why = "s390x cannot unplug vCPUs from a running virtual server"
+        return (Verdict(Effect.NEXT_START, why),)
+    return (Verdict(Effect.GUEST, "the guest must release the vCPUs", SetVcpus(count)),)
+
+
+VCPUS = Effects(
+    _vcpus,
+    "more, up to the running maximum: at once; fewer: the guest must release them, on s390x at "
+    "next start",
+    Effect.LIVE,
+)
+
+
+def _shares(_running: Running, _found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
+    if wanted is None:
+        return (Verdict(Effect.NEXT_START, _UNSET),)
+    return (Verdict(Effect.LIVE, "the CPU weight is a cgroup setting", SetShares(int(wanted))),)
+
+
+SHARES = Effects(_shares, "a cgroup setting of the host", Effect.LIVE)
+
+
+def _iothreads(
+    running: Running, _found: Value | None, _wanted: Value | None
+) -> tuple[Verdict, ...]:
+    have, want = iothread_ids(running.live), iothread_ids(running.config)
+    used = iothreads_in_use(running.live)
+    more = [
+        Verdict(Effect.LIVE, f"I/O thread {number} is added", AddIothread(number))
+        for number in sorted(want - have)
+    ]
+    fewer = [
+        Verdict(Effect.LIVE, f"I/O thread {number} is idle", DeleteIothread(number))
+        for number in sorted(have - want - used)
+    ]
+    busy = [
+        Verdict(Effect.NEXT_START, f"a device of the running virtual server uses I/O thread {each}")
+        for each in sorted((have - want) & used)
+    ]
+    return (*more, *fewer, *busy)
+
+
+IOTHREADS = Effects(
+    _iothreads, "added at once; deleted as soon as no device uses them", Effect.LIVE
+)
+
+
+def lifecycle(event: str) -> Effects:
+    """The reaction to poweroff, reboot or crash."""
+
+    def rule(_: Running, _found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
+        if wanted is None:
+            return (Verdict(Effect.NEXT_START, _UNSET),)
+        action = SetLifecycleAction(event, str(wanted))
+        return (Verdict(Effect.LIVE, "libvirt takes the new reaction at once", action),)
+
+    return Effects(rule, "libvirt takes the new reaction at once", Effect.LIVE)

@@ -1,0 +1,48 @@
+"""What libvirt says of one virtual server at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """The states of a virtual server (chapter 23), by virsh's words."""
+
+    RUNNING = "running"
+    BLOCKED = "idle"
+    PAUSED = "paused"
+    SHUTDOWN = "in shutdown"
+    SHUTOFF = "shut off"
+    CRASHED = "crashed"
+    SUSPENDED = "pmsuspended"
+    UNKNOWN = "no state"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One virtual server as libvirt had it.
+
+    Attributes:
+        name: libvirt's name of the domain.
+        uuid: dashed, lower case.
+        domain_id: the number of the running one; None where it does not run. A new start gives
+            a new number.
+        state: its state.
+        reason: libvirt's reason for the state, by virsh's words; "" where it was not asked for.
+        config: the inactive XML, what the next start brings (``XMLDesc(INACTIVE|SECURE)``).
+        live: the active XML, what runs; None where it does not run.
+    """
+
+    name: str
+    uuid: str
+    domain_id: int | None
+    state: State
+    reason: str
+    config: str
+    live: str | None
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a QEMU process."""
+        return self.live is not None

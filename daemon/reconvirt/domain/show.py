@@ -1,0 +1,40 @@
+"""Values and devices as a person reads them, in plans and messages."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from reconvirt.domain.compare import Difference, FieldDifference, read_fields
+from reconvirt.domain.rows import DeviceKind, Field, Stated
+from reconvirt.domain.values import Value
+
+Shown: TypeAlias = str | int | None
+"""A value as it is shown: numbers stay numbers, nothing is None."""
+
+
+def show_difference(difference: Difference) -> tuple[Shown, Shown]:
+    """What is there and what is wanted."""
+    if isinstance(difference, FieldDifference):
+        row = difference.row
+        return show_value(row, difference.found), show_value(row, difference.wanted)
+    kind = difference.kind
+    names = tuple(row.name for row in kind.fields)
+    found = None
+    if difference.found is not None:
+        found = show_device(kind, read_fields(kind, difference.found, names))
+    wanted = None if difference.wanted is None else show_device(kind, difference.wanted)
+    return found, wanted
+
+
+def show_value(row: Field, value: Value | None) -> Shown:
+    """One value; a value of libvirt's that reconvirt cannot read is shown as it is."""
+    if value is None or isinstance(value, str):
+        return value
+    shown = row.kind.show(value)
+    return int(value) if shown == str(value) else shown
+
+
+def show_device(kind: DeviceKind, stated: Stated) -> str:
+    """A device in a few words: what stands behind it, else what it is."""
+    source = [str(stated[name]) for name in kind.source if name in stated]
+    return ", ".join(source) or str(stated.get("type", kind.element))

@@ -1,0 +1,125 @@
+"""One connection to libvirt: the single seam through which every call goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import libvirt
+
+from reconvirt.domain.actions import Action
+from reconvirt.domain.observed import Observed
+from reconvirt.hypervisor.act import perform
+from reconvirt.hypervisor.errors import VirtualServerGone, translated
+from reconvirt.hypervisor.events import subscribe
+from reconvirt.hypervisor.observe import observe_domain
+
+_KEEPALIVE_SECONDS = 5
+_KEEPALIVE_MISSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """How many calls were made to libvirt."""
+
+    reading: int
+    writing: int
+
+
+class Hypervisor:
+    """A connection to libvirt that observes and acts, and counts what it does.
+
+    All methods may be called from any thread; libvirt's calls release the interpreter.
+
+    Raises:
+        HypervisorError: every method, as :mod:`reconvirt.hypervisor.errors` tells.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Connect to ``uri``, such as ``qemu:///system``."""
+        self.uri = uri
+        self._lock = threading.Lock()
+        self._reading = self._writing = 0
+        with translated():
+            self._connection = libvirt.open(uri)
+
+    @property
+    def calls(self) -> Calls:
+        """The calls made so far."""
+        return Calls(self._reading, self._writing)
+
+    def read(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Make a call that changes nothing."""
+        with self._lock:
+            self._reading += 1
+        return call(*arguments)
+
+    def write(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Make a call that changes something."""
+        with self._lock:
+            self._writing += 1
+        return call(*arguments)
+
+    def observe(self, name: str) -> Observed | None:
+        """One virtual server as it is now; None if libvirt has none of this name."""
+        try:
+            with translated():
+                domain = self.read(self._connection.lookupByName, name)
+                return observe_domain(domain, self.read)
+        except VirtualServerGone:
+            return None
+
+    def observe_all(self) -> dict[str, Observed]:
+        """All virtual servers as they are now, by name."""
+        with translated():
+            domains = self.read(self._connection.listAllDomains)
+        observed: dict[str, Observed] = {}
+        for domain in domains:
+            try:
+                with translated():
+                    observed[domain.name()] = observe_domain(domain, self.read)
+            except VirtualServerGone:
+                continue
+        return observed
+
+    def names(self) -> list[str]:
+        """The names of all virtual servers."""
+        with translated():
+            return sorted(each.name() for each in self.read(self._connection.listAllDomains))
+
+    def act(self, name: str, action: Action) -> None:
+        """Do one thing to a virtual server."""
+        with translated():
+            perform(self._connection, name, action, read=self.read, write=self.write)
+
+    def watch(self, on_event: Callable[[str, str], None], on_close: Callable[[str], None]) -> None:
+        """Call back for every event of a virtual server, and when the connection is lost.
+
+        The callbacks run on libvirt's event thread and must not call libvirt.
+
+        Args:
+            on_event: gets the virtual server's name and the kind of event.
+            on_close: gets the reason.
+        """
+        with translated():
+            subscribe(self._connection, on_event, on_close)
+            try:
+                self._connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_MISSES)
+            except libvirt.libvirtError:
+                return  # drivers inside this process (embed, test) have no transport to keep alive
+
+    def alive(self) -> bool:
+        """Whether the connection still works."""
+        try:
+            return bool(self._connection.isAlive())
+        except libvirt.libvirtError:
+            return False
+
+    def close(self) -> None:
+        """End the connection; calls after it fail."""
+        try:
+            self._connection.close()
+        except libvirt.libvirtError:
+            return  # it was lost already

@@ -1,0 +1,92 @@
+"""libvirt's errors, typed by what the caller does next.
+
+::
+
+    HypervisorError                 something went wrong with libvirt
+    ├── HypervisorDown              wait for the connection, then look again
+    ├── VirtualServerGone           it is not there any more: look again
+    ├── Busy                        another job holds the virtual server: try again later
+    ├── NotLive                     not possible while it runs: it waits for the next start
+    ├── Rejected                    libvirt will never take this: wait for another manifest
+    └── OperationFailed             it failed this time: try again, less and less often
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import libvirt
+
+
+class HypervisorError(Exception):
+    """Something went wrong with libvirt; the text is for people."""
+
+
+class HypervisorDown(HypervisorError):
+    """There is no connection to libvirt."""
+
+
+class VirtualServerGone(HypervisorError):
+    """libvirt has no such virtual server any more."""
+
+
+class Busy(HypervisorError):
+    """Another job holds the virtual server."""
+
+
+class NotLive(HypervisorError):
+    """libvirt cannot do this while the virtual server runs."""
+
+
+class Rejected(HypervisorError):
+    """libvirt does not accept the definition."""
+
+
+class OperationFailed(HypervisorError):
+    """libvirt or QEMU failed to do it."""
+
+
+_TRANSPORT = {libvirt.VIR_FROM_REMOTE, libvirt.VIR_FROM_RPC}
+_BROKEN = {
+    libvirt.VIR_ERR_SYSTEM_ERROR,
+    libvirt.VIR_ERR_INTERNAL_ERROR,
+    libvirt.VIR_ERR_RPC,
+    libvirt.VIR_ERR_NO_CONNECT,
+}
+_BY_CODE: dict[int, type[HypervisorError]] = {
+    libvirt.VIR_ERR_NO_CONNECT: HypervisorDown,
+    libvirt.VIR_ERR_INVALID_CONN: HypervisorDown,
+    libvirt.VIR_ERR_NO_DOMAIN: VirtualServerGone,
+    libvirt.VIR_ERR_OPERATION_TIMEOUT: Busy,
+    libvirt.VIR_ERR_RESOURCE_BUSY: Busy,
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED: NotLive,
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: NotLive,
+    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: NotLive,
+    libvirt.VIR_ERR_NO_SUPPORT: NotLive,
+    libvirt.VIR_ERR_XML_ERROR: Rejected,
+    libvirt.VIR_ERR_XML_DETAIL: Rejected,
+    libvirt.VIR_ERR_XML_INVALID_SCHEMA: Rejected,
+    libvirt.VIR_ERR_INVALID_ARG: Rejected,
+}
+
+
+def translate(error: libvirt.libvirtError) -> HypervisorError:
+    """The error of the tree above that stands for one of libvirt's."""
+    code, domain = error.get_error_code(), error.get_error_domain()
+    broken = domain in _TRANSPORT and code in _BROKEN
+    kind = HypervisorDown if broken else _BY_CODE.get(code or 0, OperationFailed)
+    return kind(" ".join(str(error.get_error_message() or error).split()))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """libvirt's errors inside the block come out as ours.
+
+    Raises:
+        HypervisorError: the one that fits.
+    """
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        raise translate(error) from error

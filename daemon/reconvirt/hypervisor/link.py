@@ -1,0 +1,99 @@
+"""Keeping a connection to libvirt: made again whenever it is lost."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from reconvirt.hypervisor.connection import Hypervisor
+from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError
+from reconvirt.hypervisor.events import start_event_loop
+
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 15.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Link:
+    """The current connection, made again with its events after every loss.
+
+    Args:
+        uri: where libvirt is.
+        on_up: called after each new connection: whatever happened meanwhile was missed.
+        on_event: called with a virtual server's name and the kind of event, on libvirt's thread.
+    """
+
+    def __init__(
+        self, uri: str, on_up: Callable[[], None], on_event: Callable[[str, str], None]
+    ) -> None:
+        self.uri = uri
+        self._on_up = on_up
+        self._on_event = on_event
+        self._current: Hypervisor | None = None
+        self._wake = threading.Event()
+        self._stopping = False
+
+    def current(self) -> Hypervisor:
+        """The connection.
+
+        Raises:
+            HypervisorDown: there is none now.
+        """
+        hypervisor = self._current
+        if hypervisor is None:
+            raise HypervisorDown(f"no connection to libvirt at {self.uri}")
+        return hypervisor
+
+    def suspect(self) -> None:
+        """Look whether the connection still works: a call has failed as if it did not."""
+        hypervisor = self._current
+        if hypervisor is not None and not hypervisor.alive():
+            self._wake.set()
+
+    def run(self) -> None:
+        """Connect, and connect again, until :meth:`stop`; the body of a thread."""
+        start_event_loop()
+        pause = _FIRST_PAUSE
+        while not self._stopping:
+            if self._connect():
+                pause = _FIRST_PAUSE
+                self._wake.wait()
+                self._disconnect()
+            if not self._stopping:
+                # A little chance in it, so that many daemons do not knock in step.
+                self._wake.wait(pause * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
+                self._wake.clear()
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def stop(self) -> None:
+        """End :meth:`run`."""
+        self._stopping = True
+        self._wake.set()
+
+    def _connect(self) -> bool:
+        try:
+            hypervisor = Hypervisor(self.uri)
+            hypervisor.watch(self._on_event, self._lost)
+        except HypervisorError as error:
+            _log.warning("cannot connect to libvirt", uri=self.uri, error=str(error))
+            return False
+        self._wake.clear()
+        self._current = hypervisor
+        _log.info("connected to libvirt", uri=self.uri)
+        self._on_up()
+        return True
+
+    def _disconnect(self) -> None:
+        hypervisor, self._current = self._current, None
+        self._wake.clear()
+        if hypervisor is not None:
+            hypervisor.close()
+
+    def _lost(self, reason: str) -> None:
+        # On libvirt's event thread: no call of libvirt here.
+        _log.warning("connection to libvirt lost", uri=self.uri, reason=reason)
+        self._wake.set()

@@ -83,7 +83,7 @@ class Daemon:
         try:
             config = self._reload_config()
         except ValueError as error:
-            _log.error("configuration not reloaded", error=str(error))  # noqa: TRY400 - the message says it
+            _log.error("configuration not reloaded", error=str(error))
         else:
             self._engine.resync = config.resync_seconds
             fixed = ("desired", "connect", "workers", "debounce_seconds", "rescan_seconds")

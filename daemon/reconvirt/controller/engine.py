@@ -112,7 +112,7 @@ class Engine:
                 continue
             try:
                 self._handle(name)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a worker outlives whatever it works on
                 # One virtual server's trouble must not cost the others their worker.
                 _log.exception("unexpected error, please report it", virtual_server=name)
                 self.queue.add_rate_limited(name)

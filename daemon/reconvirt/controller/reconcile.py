@@ -94,7 +94,7 @@ class Reconciler:
                 step = self._next_step(plan, memory.asked)
                 if step is None or self._stopping():
                     break
-                if not step.asks_guest and any(step.action == each.action for each in taken):
+                if not step.asks and any(step.action == each.action for each in taken):
                     message = f"{step.action.verb}: libvirt took the call, but nothing has changed"
                     return _failure(plan, taken, message, retry=True)
                 if self._take(step, hypervisor, memory):
@@ -142,11 +142,11 @@ class Reconciler:
                 _log.warning("must wait for a restart", changes=changes, error=str(error))
                 return False
             except HypervisorError as error:
-                _log.error("step failed", changes=changes, error=str(error))  # noqa: TRY400 - libvirt's message says it, no traceback
+                _log.error("step failed", changes=changes, error=str(error))
                 raise
-            if step.asks_guest:
+            if step.asks:
                 memory.asked[step.action] = self._clock()
-            _log.info("asked" if step.asks_guest else "done", changes=changes)
+            _log.info("asked" if step.asks else "done", changes=changes)
         return True
 
 

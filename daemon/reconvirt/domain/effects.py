@@ -93,9 +93,6 @@ def refused(why: str) -> Effects:
     return Effects(lambda _running, _found, _wanted: verdict, why, Effect.REFUSED)
 
 
-_UNSET = "libvirt cannot unset it while the virtual server runs"
-
-
 def _vcpus(running: Running, found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
     count, now = int(wanted or 0), int(found or 0)
     most = int(running.live.findtext("vcpu") or 0)
@@ -120,7 +117,8 @@ VCPUS = Effects(
 
 def _shares(_running: Running, _found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
     if wanted is None:
-        return (Verdict(Effect.NEXT_START, _UNSET),)
+        why = "libvirt cannot unset it while the virtual server runs"
+        return (Verdict(Effect.NEXT_START, why),)
     return (Verdict(Effect.LIVE, "the CPU weight is a cgroup setting", SetShares(int(wanted))),)
 
 
@@ -152,13 +150,14 @@ IOTHREADS = Effects(
 )
 
 
+_USUAL_REACTIONS = {"poweroff": "destroy", "reboot": "restart", "crash": "destroy"}
+
+
 def lifecycle(event: str) -> Effects:
     """The reaction to poweroff, reboot or crash."""
 
     def rule(_: Running, _found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
-        if wanted is None:
-            return (Verdict(Effect.NEXT_START, _UNSET),)
-        action = SetLifecycleAction(event, str(wanted))
+        action = SetLifecycleAction(event, str(wanted or _USUAL_REACTIONS[event]))
         return (Verdict(Effect.LIVE, "libvirt takes the new reaction at once", action),)
 
     return Effects(rule, "libvirt takes the new reaction at once", Effect.LIVE)

@@ -65,9 +65,12 @@ class Step:
     changes: tuple[Change, ...]
 
     @property
-    def asks_guest(self) -> bool:
-        """Whether the step has only asked when its call returns: the guest must answer."""
-        return any(change.effect is Effect.GUEST for change in self.changes)
+    def asks(self) -> bool:
+        """Whether the step has only asked when its call returns, and the answer comes later."""
+        # Without a wait for the guest, too, libvirt takes a device away after the call.
+        return isinstance(self.action, Detach) or any(
+            change.effect is Effect.GUEST for change in self.changes
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ _ORDER = (
 )
 
 _CONFIGURED = "the persistent configuration, which every start uses"
+_RUNS = (State.RUNNING, State.BLOCKED)
 _BY_HAND = {
     State.PAUSED: "it is paused; 'virsh resume' lets it go on",
     State.CRASHED: "it has crashed and is preserved; dump it, then 'virsh destroy' ends it",
@@ -142,15 +146,14 @@ def make_plan(
     live = parse_xml(observed.live) if observed and observed.live else None
     target = patch(config, differences, live) if differences else config
     steps, waiting = list[Step](), list[Change]()
-    if live is not None and desired.state == "running":
+    going_on = desired.state == "running" and observed is not None and observed.state in _RUNS
+    if live is not None and going_on:
         steps, waiting, refusals = _plan_live(desired, Running(live, target), hindrances or {})
-    if observed is not None and observed.state not in (State.RUNNING, State.BLOCKED):
-        steps = []
-    marked = observed is None or read_mark(config) is not None or bool(differences or steps)
-    if marked:
+    # One that was taken over and needs no change is not written to, not even for the mark.
+    if observed is None or read_mark(config) is not None or differences or steps:
         steps += _plan_config(desired, config, target, differences, new=observed is None)
-    if marked and live is not None:
-        steps += _record_live(desired.statement, live)
+        if live is not None and going_on:
+            steps += _record_live(desired.statement, live)
     state = _plan_state(desired, observed)
     steps += [each for each in state if isinstance(each, Step)]
     refusals += [each for each in state if isinstance(each, Change)]
@@ -287,7 +290,7 @@ def _plan_state(desired: Desired, observed: Observed | None) -> list[Step | Chan
             return [Step(Start(), (_state(found, "running", Effect.LIVE, why),))]
         if found in _BY_HAND:
             return [_state(found, "running", Effect.REFUSED, _BY_HAND[found])]
-    elif found in (State.RUNNING, State.BLOCKED):
+    elif found in _RUNS:
         why = "the guest is asked to shut down"
         return [Step(Shutdown(), (_state(found, "shut off", Effect.GUEST, why),))]
     elif found in _BY_HAND:

@@ -31,7 +31,9 @@ _NAME: Schema = {
     "type": "string",
     "title": "Name",
     "description": "The virtual server's name in libvirt, unique over all manifests.",
-    "pattern": r"^(?!\.{1,2}$)[^\s/\u0000-\u001f\u007f]([^/\u0000-\u001f\u007f]*[^\s/\u0000-\u001f\u007f])?$",
+    # Not "." or "..", no slash or control character, no space at either end.
+    "pattern": r"^(?!\.{1,2}$)"
+    r"[^\s/\u0000-\u001f\u007f]([^/\u0000-\u001f\u007f]*[^\s/\u0000-\u001f\u007f])?$",
     "maxLength": 200,
     "examples": ["web1"],
 }

@@ -42,7 +42,7 @@ _REACTIONS = {
 }
 
 
-def perform(
+def perform(  # noqa: C901 - one case an action
     connection: libvirt.virConnect, name: str, action: Action, *, read: Call, write: Call
 ) -> None:
     """Do one thing to a virtual server.

@@ -24,6 +24,7 @@ from reconvirt.hypervisor.errors import (
     HypervisorError,
     NotLive,
     Rejected,
+    Underway,
     VirtualServerGone,
 )
 
@@ -43,7 +44,8 @@ class _Memory:
     refused to make live may be tried once more.
     """
 
-    about: tuple[Desired, int | None]
+    domain_id: int | None
+    desired: Desired
     asked: dict[Action, float] = field(default_factory=dict)
     hindrances: dict[str, str] = field(default_factory=dict)
 
@@ -111,11 +113,14 @@ class Reconciler:
         return Outcome(desired.name, phase, message, plan, tuple(taken), again_after=again)
 
     def _remember(self, desired: Desired, observed: Observed | None) -> _Memory:
-        """What is known of this virtual server with this manifest since its last start."""
-        about = (desired, observed.domain_id if observed else None)
+        """What is known of this virtual server since its last start."""
+        domain_id = observed.domain_id if observed else None
         memory = self._memories.get(desired.name)
-        if memory is None or memory.about != about:
-            memory = self._memories[desired.name] = _Memory(about)
+        if memory is None or memory.domain_id != domain_id:
+            memory = self._memories[desired.name] = _Memory(domain_id, desired)
+        if memory.desired != desired:
+            memory.desired = desired
+            memory.hindrances.clear()
         return memory
 
     def _next_step(self, plan: Plan, asked: Mapping[Action, float]) -> Step | None:
@@ -128,12 +133,17 @@ class Reconciler:
 
     def _take(self, step: Step, hypervisor: Hypervisor, memory: _Memory) -> bool:
         """Take a step; False if libvirt cannot do it live, which is remembered."""
-        name = memory.about[0].name
+        name = memory.desired.name
         with structlog.contextvars.bound_contextvars(step=step.action.verb):
             changes = [f"{each.field}: {each.old} → {each.new}" for each in step.changes]
             try:
                 hypervisor.act(name, step.action)
-            except NotLive as error:
+            except Underway:
+                memory.asked[step.action] = self._clock()
+                return True
+            except (NotLive, Rejected) as error:
+                # A live change that libvirt will never make is no reason to try for ever: the
+                # configuration has it, so the next start brings it.
                 if isinstance(step.action, Define | Start) or not step.changes:
                     _log.error("step failed", changes=changes, error=str(error))
                     raise

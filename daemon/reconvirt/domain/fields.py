@@ -12,13 +12,18 @@ from collections.abc import Mapping
 
 from reconvirt.domain import effects, values
 from reconvirt.domain.effects import at_next_start
-from reconvirt.domain.places import Amount, Attribute, CurrentVcpus, IothreadCount, Text
+from reconvirt.domain.places import Amount, Attribute, CurrentVcpus, IothreadCount, Presence, Text
 from reconvirt.domain.rows import Field, Stated, always
 from reconvirt.domain.values import Value
 
 
 def _stated_else_maximum(_name: str, stated: Stated) -> Value | None:
     return stated.get("vcpu.maximum")
+
+
+def _true_on_x86(_name: str, stated: Stated) -> Value | None:
+    # Without it a guest on x86 hears of no shutdown and no hotplug.
+    return True if stated.get("os.arch") in ("x86_64", "i686") else None
 
 
 _STARTED_WITH = at_next_start("a running virtual server keeps what it was started with")
@@ -116,6 +121,16 @@ FIELDS: tuple[Field, ...] = (
         _BOOTED_WITH,
         "Kernel command line",
         "The arguments passed to the kernel.",
+    ),
+    Field(
+        "features.acpi",
+        Presence("features/acpi"),
+        values.YES_OR_NO,
+        _STARTED_WITH,
+        "ACPI",
+        "The guest can be asked to shut down and to give devices back by ACPI; true on x86 if not "
+        "stated. s390x has none.",
+        default=_true_on_x86,
     ),
     Field(
         "on_poweroff",

@@ -15,6 +15,7 @@ from reconvirt.domain.values import Schema
 _TITLES = {
     "os": "Operating system and machine",
     "cputune": "CPU tuning",
+    "features": "Features",
     "devices": "Devices",
     "memballoon": "Memory balloon",
     "driver": "Driver",

@@ -5,6 +5,7 @@
     HypervisorError                 something went wrong with libvirt
     ├── HypervisorDown              wait for the connection, then look again
     ├── VirtualServerGone           it is not there any more: look again
+    ├── Underway                    it was asked for before, and the guest has not answered
     ├── Busy                        another job holds the virtual server: try again later
     ├── NotLive                     not possible while it runs: it waits for the next start
     ├── Rejected                    libvirt will never take this: wait for another manifest
@@ -13,6 +14,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,6 +31,10 @@ class HypervisorDown(HypervisorError):
 
 class VirtualServerGone(HypervisorError):
     """libvirt has no such virtual server any more."""
+
+
+class Underway(HypervisorError):
+    """The guest has been asked for this before."""
 
 
 class Busy(HypervisorError):
@@ -69,14 +75,22 @@ _BY_CODE: dict[int, type[HypervisorError]] = {
     libvirt.VIR_ERR_XML_INVALID_SCHEMA: Rejected,
     libvirt.VIR_ERR_INVALID_ARG: Rejected,
 }
+# QEMU's refusals reach us as internal errors; only their words tell them from passing failures.
+_VAGUE = {libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_OPERATION_FAILED}
+_NO_HOTPLUG = re.compile(r"hot ?(un)?plug|No more available PCI slots", re.IGNORECASE)
 
 
 def translate(error: libvirt.libvirtError) -> HypervisorError:
     """The error of the tree above that stands for one of libvirt's."""
-    code, domain = error.get_error_code(), error.get_error_domain()
-    broken = domain in _TRANSPORT and code in _BROKEN
-    kind = HypervisorDown if broken else _BY_CODE.get(code or 0, OperationFailed)
-    return kind(" ".join(str(error.get_error_message() or error).split()))
+    code, domain = error.get_error_code() or 0, error.get_error_domain()
+    message = " ".join(str(error.get_error_message() or error).split())
+    if domain in _TRANSPORT and code in _BROKEN:
+        return HypervisorDown(message)
+    if code in _VAGUE and "already in the process of unplug" in message:
+        return Underway(message)
+    if code in _VAGUE and _NO_HOTPLUG.search(message):
+        return NotLive(message)
+    return _BY_CODE.get(code, OperationFailed)(message)
 
 
 @contextmanager

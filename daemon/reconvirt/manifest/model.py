@@ -1,22 +1,109 @@
-"""x."""
+"""The values of the manifest room: places, problems, manifests, and the snapshot of them all."""
+
 from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a manifest.
+
+    Attributes:
+        position: where.
+        field: the path of the field, such as ``spec.vcpu.current``; "" for a whole file.
+        message: what is wrong.
+        allowed: what is allowed, or what to do; "" where the message says it.
+    """
+
+    position: Position
+    field: str
+    message: str
+    allowed: str = ""
+
+    def __str__(self) -> str:
+        field = f"{self.field}: " if self.field else ""
+        allowed = f"; allowed: {self.allowed}" if self.allowed else ""
+        return f"{self.position}: {field}{self.message}{allowed}"
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
+    """One checked manifest.
+
+    Attributes:
+        name: the virtual server's name in libvirt.
+        uuid: its uuid, if stated.
+        labels: the administrator's own words.
+        spec: what it shall be, as written.
+        position: where the document begins.
+        digest: SHA-256 of what it says, the same however it is written.
+    """
+
     name: str
     uuid: str | None
     labels: Mapping[str, str]
     spec: Mapping[str, Any]
-    position: object
+    position: Position
     digest: str
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    file: str
-    line: int
-    column: int
+class SourceFile:
+    """A file as it was read.
+
+    Attributes:
+        path: its name for people.
+        content: its bytes; None if it could not be read.
+        problem: why not.
+    """
+
+    path: str
+    content: bytes | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What one file says.
+
+    Attributes:
+        path: its name for people.
+        manifests: its good documents.
+        problems: what is wrong with the others.
+    """
+
+    path: str
+    manifests: tuple[Manifest, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All manifests at one moment.
+
+    Attributes:
+        manifests: those in force, by name.
+        problems: what is wrong with others.
+        revision: SHA-256 over all files.
+        retained: names whose last good version stays in force.
+    """
+
+    manifests: Mapping[str, Manifest]
+    problems: tuple[Problem, ...]
+    revision: str
+    retained: frozenset[str] = frozenset()

@@ -1,0 +1,117 @@
+"""Reading the files of manifests from a directory, whatever else may be in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from reconvirt.manifest.document import MOST_BYTES
+from reconvirt.manifest.model import SourceFile
+
+_SUFFIXES = (".yaml", ".yml")
+_TRIES = 5
+
+Signature: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
+"""Path, inode, size, mtime and ctime of each file: another signature, another content."""
+
+
+class Unstable(Exception):
+    """The directory changed each time while it was being read."""
+
+
+def read_paths(paths: Iterable[Path]) -> tuple[SourceFile, ...]:
+    """The files of the paths: each a file, or a directory with all manifests below it."""
+    files: dict[str, SourceFile] = {}
+    for path in paths:
+        if path.is_dir():
+            files |= {each.path: each for each in read_tree(path)}
+        else:
+            files[str(path)] = _read_file(path, path.parent.resolve())
+    return tuple(files.values())
+
+
+def read_stable_tree(root: Path) -> tuple[SourceFile, ...]:
+    """All files of a directory as they were together at one moment.
+
+    Raises:
+        Unstable: the directory did not hold still.
+    """
+    for _ in range(_TRIES):
+        before = sign_tree(root)
+        files = read_tree(root)
+        if sign_tree(root) == before:
+            return files
+    raise Unstable(f"{root} changed while it was being read, {_TRIES} times in a row")
+
+
+def read_tree(root: Path) -> tuple[SourceFile, ...]:
+    """All manifests below a directory, sorted; hidden files and folders are left out.
+
+    What cannot be read, the directory itself included, is a file with a problem: nobody may
+    conclude that the manifests in it are gone.
+    """
+    real = root.resolve()
+    files: list[SourceFile] = []
+    for path, problem in _walk(root):
+        files.append(SourceFile(str(path), None, problem) if problem else _read_file(path, real))
+    return tuple(files)
+
+
+def sign_tree(root: Path) -> Signature:
+    """What tells one state of a directory from another without reading its files."""
+    signature = []
+    for path, _problem in _walk(root):
+        try:
+            found = path.stat()
+        except OSError as error:
+            signature.append((str(path), -1, error.errno or 0, 0, 0))
+            continue
+        times = (found.st_mtime_ns, found.st_ctime_ns)
+        signature.append((str(path), found.st_ino, found.st_size, *times))
+    return tuple(signature)
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a file of this name is read: not hidden, and with the suffix of YAML."""
+    return name.endswith(_SUFFIXES) and not name.startswith(".")
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, str]]:
+    """The manifests below a directory and, with a problem, what cannot be listed."""
+    problems: list[tuple[Path, str]] = []
+
+    def on_error(error: OSError) -> None:
+        problems.append((Path(error.filename), _words(error)))
+
+    # Symbolic links to directories are not followed: they could lead around in circles.
+    for folder, folders, names in os.walk(root, onerror=on_error):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        for name in sorted(filter(is_manifest, names)):
+            yield Path(folder, name), ""
+    yield from problems
+
+
+def _read_file(path: Path, root: Path) -> SourceFile:
+    """A regular file of at most the allowed size, inside ``root`` wherever its links lead."""
+    try:
+        if not path.resolve(strict=True).is_relative_to(root):
+            problem = f"it is a link that leads out of {root}"
+            return SourceFile(str(path), None, problem)
+        # Without O_NONBLOCK opening a named pipe would wait for somebody to write.
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(number, "rb") as file:
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                return SourceFile(str(path), None, "it is not a regular file")
+            return SourceFile(str(path), file.read(MOST_BYTES + 1))
+    except (OSError, RuntimeError) as error:
+        return SourceFile(str(path), None, _words(error))
+
+
+def _words(error: OSError | RuntimeError) -> str:
+    if isinstance(error, OSError) and error.errno != errno.ELOOP:
+        return f"it cannot be read: {error.strerror}"
+    return "it cannot be read: its links lead round in a circle"

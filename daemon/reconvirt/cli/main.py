@@ -35,9 +35,7 @@ for command in (run, apply, plan, validate, render, get, schema, completion):
 def main() -> None:
     """Run the program; the exit codes are told in each command's help."""
     try:
-        reconvirt(prog_name="reconvirt", standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+        sys.exit(reconvirt.main(prog_name="reconvirt", standalone_mode=False))
     except click.Abort:
         sys.exit(130)
     except click.UsageError as error:

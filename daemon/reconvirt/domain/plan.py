@@ -109,7 +109,7 @@ _ORDER = (
     Shutdown,
 )
 
-_CONFIGURED = "the persistent configuration, which every start uses"
+_CONFIGURED = "stored in the configuration"
 _RUNS = (State.RUNNING, State.BLOCKED)
 _BY_HAND = {
     State.PAUSED: "it is paused; 'virsh resume' lets it go on",

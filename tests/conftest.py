@@ -1,0 +1,57 @@
+"""Fixtures that give tests a real libvirt host with real guests; see the package testbed.
+
+A test that uses `host`, directly or not, is marked `libvirt`.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed import Desired, Guest, LibvirtHost
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "host" in getattr(item, "fixturenames", ()):
+            item.add_marker("libvirt")
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[LibvirtHost]:
+    """The private libvirt host, one for the whole run."""
+    if os.geteuid() != 0:
+        pytest.skip("the private libvirt host needs root: namespaces, control groups, bridges")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    with LibvirtHost.take() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def guest(host: LibvirtHost) -> Guest:
+    """The tiny s390x guest, built once."""
+    return Guest.build_into(host.directory / "guest")
+
+
+@pytest.fixture
+def unique_name(host: LibvirtHost) -> Iterator[Callable[..., str]]:
+    """Makes names for virtual servers; all that bear one are gone after the test."""
+    yield host.unique_name
+    host.destroy_everything()
+
+
+@pytest.fixture(scope="session")
+def bridge(host: LibvirtHost) -> str:
+    """A network bridge of the machine, removed when the host stops."""
+    return host.bridge()
+
+
+@pytest.fixture
+def desired(tmp_path: Path, host: LibvirtHost, guest: Guest) -> Desired:
+    """An empty directory of desired manifests."""
+    directory = tmp_path / "desired"
+    directory.mkdir()
+    return Desired(directory, host, guest)

@@ -1,0 +1,242 @@
+"""A private libvirt host: the machine's kernel and network, but its own libvirt."""
+
+import itertools
+import os
+import subprocess
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from testbed.console import Console
+from testbed.slots import Slot, free_slots
+from testbed.traces import MARK, emulators, kill, remove_control_groups, sweep
+from testbed.waiting import NotSeen, wait_until
+
+START_SECONDS = 30.0
+VIRSH_SECONDS = 60.0
+
+# What libvirt writes to, and the bed's directory that is mounted over it.
+MOUNTS = {
+    "etc": "/etc/libvirt",
+    "run": "/run/libvirt",
+    "state": "/var/lib/libvirt/qemu",
+    "log": "/var/log/libvirt",
+    "cache": "/var/cache/libvirt",
+}
+
+
+class VirshError(RuntimeError):
+    """A virsh command failed; the message is the command and what virsh said."""
+
+
+class LibvirtHost:
+    """A libvirtd and a virtlogd in a mount namespace of their own, started and ended by tests.
+
+    Bind mounts give the two daemons their own configuration, sockets, state and logs, as on
+    another machine; control groups, devices and the network are the machine's, so CPU shares
+    and bridges are real. From outside, `uri` reaches it. Paths under `directory` mean the
+    same inside and outside.
+
+    Use it as a context manager. Whatever a killed run left behind is removed on entering.
+    """
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.directory = slot.directory
+        self.images = self.directory / "images"
+        self.uri = f"qemu:///system?socket={self.directory}/run/libvirt-sock"
+        self._numbers = itertools.count(1)
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    @classmethod
+    def take(cls) -> Self:
+        """A host in a free slot, not started; every free slot is swept on the way."""
+        first, *others = free_slots()
+        for slot in (first, *others):
+            sweep(slot)
+        for slot in others:
+            slot.release()
+        return cls(first)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # The daemons
+
+    def start(self) -> None:
+        """Make the directories and the namespace, and start both daemons."""
+        for name in (*MOUNTS, "images", "consoles", "guest"):
+            (self.directory / name).mkdir(mode=0o755, parents=True)
+        self._write_configuration()
+        mounts = "".join(
+            f"mkdir -p {target} && mount --bind {self.directory}/{source} {target} && "
+            for source, target in MOUNTS.items()
+        )
+        ready = self.directory / "ready"
+        # One process keeps the namespace, whatever happens to the daemons.
+        self._spawn(
+            "namespace", "unshare", "--mount", "sh", "-c", f"{mounts}: > {ready}; exec sleep inf"
+        )
+        wait_until(ready.exists, START_SECONDS, "the mount namespace")
+        self._spawn_inside("virtlogd")
+        self.start_libvirtd()
+
+    def stop(self) -> None:
+        """End everything of this host, at once and without asking, and leave no trace."""
+        try:
+            sweep(self.slot)
+            for process in self._daemons.values():
+                process.wait()
+        finally:
+            self._daemons.clear()
+            self.slot.release()
+
+    def start_libvirtd(self) -> None:
+        """Start libvirtd if it does not run, and wait until it answers."""
+        running = self._daemons.get("libvirtd")
+        if running is None or running.poll() is not None:
+            self._spawn_inside("libvirtd")
+        try:
+            wait_until(self._answers, START_SECONDS, "libvirtd to answer")
+        except NotSeen as error:
+            log = (self.directory / "libvirtd.log").read_text(encoding="utf-8")
+            raise NotSeen(f"{error}; libvirtd.log ends with:\n{log[-2000:]}") from None
+
+    def kill_libvirtd(self) -> None:
+        """End libvirtd as a crash would; the virtual servers run on."""
+        process = self._daemons["libvirtd"]
+        process.kill()
+        process.wait()
+
+    def restart_libvirtd(self) -> None:
+        """Stop libvirtd in good order, as an upgrade does, and start it again."""
+        process = self._daemons["libvirtd"]
+        process.terminate()
+        process.wait(START_SECONDS)
+        self.start_libvirtd()
+
+    # What tests do with it
+
+    def virsh(self, *arguments: str | Path, timeout: float = VIRSH_SECONDS) -> str:
+        """Run virsh on this host and return what it printed, without the last newline.
+
+        Raises `VirshError` with its message when it fails, and subprocess.TimeoutExpired
+        when it takes more than `timeout` seconds.
+        """
+        command = ["virsh", "--quiet", "--connect", self.uri, *map(str, arguments)]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+        )
+        if done.returncode:
+            raise VirshError(f"virsh {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+        return done.stdout.rstrip("\n")
+
+    def define(self, xml: str) -> None:
+        """Define a virtual server from `xml`."""
+        path = self.directory / f"define-{next(self._numbers)}.xml"
+        path.write_text(xml, encoding="utf-8")
+        self.virsh("define", path)
+
+    def unique_name(self, purpose: str = "vs") -> str:
+        """A name for a virtual server that nobody had before and that clean-up recognises."""
+        return f"{self.slot.name_prefix}{purpose}-{next(self._numbers)}"
+
+    def names(self) -> list[str]:
+        """The test bed's virtual servers, running or not."""
+        listed = self.virsh("list", "--all", "--name").split()
+        return [name for name in listed if name.startswith(self.slot.name_prefix)]
+
+    def console_log(self, name: str) -> Path:
+        """Where the console of the virtual server `name` is logged."""
+        return self.directory / "consoles" / f"{name}.log"
+
+    def console(self, name: str) -> Console:
+        """The console of the virtual server `name`, read from the start."""
+        return Console(self.console_log(name))
+
+    def image(self, name: str, size: str = "64M", kind: str = "qcow2") -> Path:
+        """Make a disk image in `images`: `size` as qemu-img reads it, `kind` qcow2 or raw."""
+        path = self.images / name
+        command: tuple[str | Path, ...] = ("qemu-img", "create", "-q", "-f", kind, path, size)
+        subprocess.run(command, check=True)
+        return path
+
+    def bridge(self) -> str:
+        """Make a network bridge, up and without addresses; it goes when the host stops."""
+        name = f"{self.slot.bridge_prefix}{next(self._numbers)}"
+        subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        return name
+
+    def destroy_everything(self) -> None:
+        """Destroy and undefine every virtual server of the test bed; starts libvirtd if need be."""
+        kill(*emulators(self.slot))  # faster than asking for each, and a stuck one goes as well
+        self.start_libvirtd()
+        for name in self.names():
+            everything = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata")
+            try:
+                self.virsh("undefine", name, "--nvram", *everything)
+            except VirshError:  # a transient one vanished by itself
+                if name in self.names():
+                    self.virsh("destroy", name)
+        wait_until(lambda: not self.names(), START_SECONDS, "the last virtual server to go")
+        remove_control_groups(self.slot)  # libvirt forgets those of whom died without it
+
+    # The machinery
+
+    def _answers(self) -> bool:
+        try:  # not "version", for which libvirt runs each emulator that is installed
+            return bool(self.virsh("uri", timeout=START_SECONDS))
+        except VirshError:
+            return False
+
+    def _write_configuration(self) -> None:
+        configuration = {
+            "libvirtd.conf": [
+                'auth_unix_rw = "none"',
+                'unix_sock_rw_perms = "0700"',
+                f'host_uuid = "{uuid.uuid4()}"',
+                f'log_outputs = "3:file:{self.directory}/libvirtd.log"',
+            ],
+            # The confinement of the machine's own libvirt knows nothing of our directory.
+            "qemu.conf": ['security_driver = "none"'],
+            "virtlogd.conf": [f'log_outputs = "3:file:{self.directory}/virtlogd.log"'],
+        }
+        for name, lines in configuration.items():
+            (self.directory / "etc" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (self.directory / "libvirtd.log").touch()
+
+    def _spawn_inside(self, daemon: str) -> None:
+        namespace = f"--target={self._daemons['namespace'].pid}"
+        pid_file = f"{self.directory}/{daemon}.pid"
+        self._spawn(daemon, "nsenter", namespace, "--mount", daemon, "--pid-file", pid_file)
+
+    def _spawn(self, name: str, *command: str) -> None:
+        with (self.directory / f"{name}.out").open("ab") as output:
+            self._daemons[name] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, MARK: str(self.directory)},
+                start_new_session=True,  # Ctrl-C is for the tests, which then stop us
+            )

@@ -1,0 +1,95 @@
+"""Manifests for tests: complete ones that boot, and what a test changes in them."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from testbed.guest import Guest
+from testbed.host import LibvirtHost
+
+Value = dict[str, Any]
+
+
+def disk(file: Path, dev: str, *, kind: str = "qcow2", iothread: int | None = None) -> Value:
+    """A virtio disk on the image `file`, seen by the guest as `dev`, as a manifest states it."""
+    driver: Value = {"name": "qemu", "type": kind}
+    if iothread is not None:
+        driver["iothread"] = iothread
+    return {
+        "type": "file",
+        "device": "disk",
+        "driver": driver,
+        "source": {"file": str(file)},
+        "target": {"dev": dev, "bus": "virtio"},
+    }
+
+
+def interface(bridge: str, mac: str) -> Value:
+    """A virtio network interface on a bridge, as a manifest states it."""
+    return {
+        "type": "bridge",
+        "mac": {"address": mac},
+        "source": {"bridge": bridge},
+        "model": {"type": "virtio"},
+    }
+
+
+class Desired:
+    """A directory of manifests whose virtual servers really boot on the test bed."""
+
+    def __init__(self, path: Path, host: LibvirtHost, guest: Guest) -> None:
+        self.path = path
+        self._host = host
+        self._guest = guest
+
+    def manifest(
+        self, name: str, *, devices: Value | None = None, metadata: Value | None = None, **spec: Any
+    ) -> Path:
+        """Write the manifest of `name` and return its file.
+
+        By default: emulated s390x, 192 MiB, one of two CPUs in use, running, the console in
+        the host's `console_log(name)`. Keywords replace a field of `spec`, None takes it out;
+        `devices` and `metadata` replace or add one of their fields each. The file appears
+        whole, at once, as an editor or git writes it.
+        """
+        fields: Value = {
+            "type": "qemu",
+            "state": "running",
+            "memory": "192 MiB",
+            "vcpu": {"maximum": 2, "current": 1},
+            "os": {
+                "arch": "s390x",
+                "machine": "s390-ccw-virtio",
+                "kernel": str(self._guest.kernel),
+                "initrd": str(self._guest.initrd),
+                "cmdline": self._guest.cmdline,
+            },
+            **spec,
+            "devices": {
+                "consoles": [
+                    {
+                        "type": "pty",
+                        "target": {"type": "sclp"},
+                        "log": {"file": str(self._host.console_log(name)), "append": "on"},
+                    }
+                ],
+                "memballoon": {"model": "none"},
+                **(devices or {}),
+            },
+        }
+        document = {
+            "apiVersion": "reconvirt/v1",
+            "kind": "VirtualServer",
+            "metadata": {"name": name, **(metadata or {})},
+            "spec": {key: value for key, value in fields.items() if value is not None},
+        }
+        path = self.path / f"{name}.yaml"
+        aside = self.path / f".{name}.writing"
+        aside.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        aside.replace(path)
+        return path
+
+    def remove(self, name: str) -> None:
+        """Delete the manifest of `name`."""
+        (self.path / f"{name}.yaml").unlink()

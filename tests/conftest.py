@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import Desired, Guest, LibvirtHost
+from testbed import Desired, Guest, LibvirtHost, Reconvirt
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
@@ -55,3 +55,9 @@ def desired(tmp_path: Path, host: LibvirtHost, guest: Guest) -> Desired:
     directory = tmp_path / "desired"
     directory.mkdir()
     return Desired(directory, host, guest)
+
+
+@pytest.fixture
+def reconvirt(host: LibvirtHost, desired: Desired, tmp_path: Path) -> Reconvirt:
+    """The program, on the private host and the directory `desired`."""
+    return Reconvirt(host, desired.path, tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
+
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.manifest.model import Manifest, Position
 

@@ -7,16 +7,19 @@ from testbed.console import Console
 from testbed.guest import Guest, domain_xml
 from testbed.host import LibvirtHost, VirshError
 from testbed.manifests import Desired, disk, interface
+from testbed.program import Daemon, Reconvirt
 from testbed.slots import Slot
 from testbed.traces import sweep, traces
 from testbed.waiting import NotSeen, wait_until
 
 __all__ = [
     "Console",
+    "Daemon",
     "Desired",
     "Guest",
     "LibvirtHost",
     "NotSeen",
+    "Reconvirt",
     "Slot",
     "VirshError",
     "disk",

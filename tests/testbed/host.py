@@ -86,6 +86,12 @@ class LibvirtHost:
             f"mkdir -p {target} && mount --bind {self.directory}/{source} {target} && "
             for source, target in MOUNTS.items()
         )
+        # All guests are emulated. A KVM that is there and that QEMU cannot use, as in a virtual
+        # machine without nesting, has libvirt examine QEMU again at each define, for a minute.
+        if Path("/dev/kvm").exists():
+            no_kvm = self.directory / "no-kvm"
+            no_kvm.touch()
+            mounts += f"mount --bind {no_kvm} /dev/kvm && mount -o remount,bind,ro /dev/kvm && "
         ready = self.directory / "ready"
         # One process keeps the namespace, whatever happens to the daemons.
         self._spawn(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -82,7 +83,10 @@ def _converge(
 
     def on_outcome(outcome: Outcome) -> None:
         with changed:
-            settled[outcome.name] = outcome
+            # An event of our own step makes the engine look once more; its steps count together.
+            before = settled.get(outcome.name)
+            steps = (*before.steps, *outcome.steps) if before else outcome.steps
+            settled[outcome.name] = replace(outcome, steps=steps)
             changed.notify_all()
 
     def on_close(_reason: str) -> None:

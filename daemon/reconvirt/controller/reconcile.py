@@ -94,8 +94,11 @@ class Reconciler:
                 memory = self._remember(desired, observed)
                 plan = make_plan(desired, observed, memory.hindrances)
                 step = self._next_step(plan, memory.asked)
-                if step is None or self._stopping():
+                if step is None:
                     break
+                if self._stopping():
+                    due = ", ".join(each.action.verb for each in plan.steps)
+                    return Outcome(desired.name, Phase.DIFFERS, f"ended before {due}", plan, tuple(taken))
                 if not step.asks and any(step.action == each.action for each in taken):
                     message = f"{step.action.verb}: libvirt took the call, but nothing has changed"
                     return _failure(plan, taken, message, retry=True)
@@ -156,7 +159,7 @@ class Reconciler:
                 raise
             if step.asks:
                 memory.asked[step.action] = self._clock()
-            _log.info("asked" if step.asks else "done", changes=changes)
+            _log.info("step asked for" if step.asks else "step done", changes=changes)
         return True
 
 

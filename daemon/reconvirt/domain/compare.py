@@ -109,7 +109,7 @@ def _compare_fields(
                 yield FieldDifference(row, found, value, device)
         elif row.name in applied:
             found = read_field(row, element)
-            if found and row.kind.agrees(applied[row.name], found, live=live):
+            if found and row.kind.is_rest(applied[row.name], found, live=live):
                 yield FieldDifference(row, found, None, device)
 
 

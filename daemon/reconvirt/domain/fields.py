@@ -176,7 +176,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "iothreads",
         IothreadCount(),
-        values.integer(0, 1024),
+        values.count(1024),
         effects.IOTHREADS,
         "I/O threads",
         "How many threads the virtual server has for the I/O of its disks (chapter 19).",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from reconvirt.manifest.identity import normalise_mac
@@ -41,6 +41,7 @@ class Kind:
         show: the canonical value as a person reads it.
         satisfied: whether a found value is what was wanted.
         satisfied_live: the same for a running virtual server, where libvirt rounds some values.
+        remains: whether a found value is one that was applied (first), or what is left of it.
     """
 
     schema: Schema
@@ -50,11 +51,18 @@ class Kind:
     show: Callable[[Value], str] = str
     satisfied: Callable[[Value, Value], bool] = _equal
     satisfied_live: Callable[[Value, Value], bool] | None = field(default=None)
+    remains: Callable[[Value, Value], bool] | None = field(default=None)
 
     def agrees(self, wanted: Value, found: Value, *, live: bool) -> bool:
         """Whether the found value is what was wanted."""
         compare = self.satisfied_live if live and self.satisfied_live else self.satisfied
         return compare(wanted, found)
+
+    def is_rest(self, applied: Value, found: Value, *, live: bool) -> bool:
+        """Whether a found value is there because it was applied, or is what is left of it."""
+        if self.remains is not None:
+            return self.remains(applied, found)
+        return self.agrees(applied, found, live=live)
 
 
 def text(pattern: str | None = None, **more: Any) -> Kind:
@@ -81,6 +89,11 @@ def integer(least: int, most: int | None = None) -> Kind:
     if most is not None:
         schema["maximum"] = most
     return Kind(schema, int, _read_integer, str)
+
+
+def count(most: int) -> Kind:
+    """A number of things that are taken away one by one."""
+    return replace(integer(0, most), remains=lambda applied, found: int(found) <= int(applied))
 
 
 def hexadecimal(most: int, digits: int) -> Kind:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from lxml import etree
+
 from reconvirt.domain.actions import (
     AddIothread,
     Attach,
@@ -23,7 +25,7 @@ from reconvirt.domain.desired import Statement
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.mark import read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
-from reconvirt.domain.places import parse_xml
+from reconvirt.domain.places import IothreadCount, parse_xml
 from reconvirt.domain.plan import Plan, make_plan, render
 from strategies import NAME, wanted
 
@@ -149,9 +151,9 @@ class TestVcpus:
         made = plan(spec(vcpu={"maximum": 4, "current": 1}), running(spec()))
 
         assert [] == actions(made)
-        assert {
-            "vcpu.current": "s390x cannot unplug vCPUs from a running virtual server"
-        } == waits(made)
+        assert {"vcpu.current": "s390x cannot unplug vCPUs from a running virtual server"} == waits(
+            made
+        )
 
     def test_fewer_are_asked_for_elsewhere(self) -> None:
         """On x86 the guest releases them."""
@@ -219,7 +221,9 @@ class TestTuning:
 class TestIothreads:
     def test_one_is_added_before_the_disk_that_uses_it(self) -> None:
         """Steps come in an order that works."""
-        after = spec(iothreads=1, devices={"disks": [disk("a", driver={"type": "raw", "iothread": 1})]})
+        after = spec(
+            iothreads=1, devices={"disks": [disk("a", driver={"type": "raw", "iothread": 1})]}
+        )
 
         made = plan(after, running(spec()))
 
@@ -234,6 +238,17 @@ class TestIothreads:
         made = plan({**before, "iothreads": 1}, running(before))
 
         assert [DeleteIothread(2)] == actions(made)
+
+    def test_those_that_were_busy_go_later(self) -> None:
+        """No longer stated, and one of two is deleted already: the other one goes as well."""
+        seen = running(spec(), spec(iothreads=2))
+        root = parse_xml(seen.live or "")
+        IothreadCount().put(root, "1")
+        live = etree.tostring(root, encoding="unicode")
+
+        made = plan(spec(), replace(seen, live=live))
+
+        assert [DeleteIothread(1)] == actions(made)
 
 
 class TestDevices:
@@ -295,7 +310,7 @@ class TestDevices:
         assert "/images/precious.img" in made.refused[0].reason
 
     def test_what_is_not_given_back_yet_is_remembered(self) -> None:
-        """The mark of what runs lists a disk until it is gone, though the configuration's does not."""
+        """The mark of what runs lists a disk until it is gone; the configuration's does not."""
         before = spec(devices={"disks": [disk("a")]})
 
         made = plan(spec(), running(before))
@@ -377,7 +392,9 @@ class TestOwnership:
         root.find("metadata")[0].text = "{broken"
         xml = etree.tostring(root, encoding="unicode")
 
-        made = plan(spec(state="shutoff"), Observed(NAME, seen.uuid, None, seen.state, "", xml, None))
+        made = plan(
+            spec(state="shutoff"), Observed(NAME, seen.uuid, None, seen.state, "", xml, None)
+        )
 
         assert ["record"] == [step.action.verb for step in made.steps]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
-from reconvirt.domain.actions import Define
+
+from reconvirt.domain.actions import Define, Record
 from reconvirt.domain.desired import Desired, Statement
-from reconvirt.domain.mark import read_mark
+from reconvirt.domain.mark import read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
-from reconvirt.domain.places import parse_xml, reach
+from reconvirt.domain.places import parse_xml, print_xml, reach
 from reconvirt.domain.plan import make_plan, render
 from strategies import DESIRED, NAME
 
@@ -42,10 +43,17 @@ def stored(xml: str) -> Observed:
 
 
 def defined(desired: Desired, before: Observed | None) -> Observed:
-    """The virtual server after the plan's define, if there is one."""
-    for step in make_plan(desired, before).steps:
+    """The virtual server after the plan's one step, if there is one."""
+    steps = make_plan(desired, before).steps
+    assert len(steps) <= 1
+    for step in steps:
         if isinstance(step.action, Define):
             return stored(step.action.xml)
+        assert isinstance(step.action, Record)
+        assert before is not None
+        root = parse_xml(before.config)
+        write_mark(root, desired.statement)
+        return stored(print_xml(root))
     assert before is not None
     return before
 

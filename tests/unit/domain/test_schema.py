@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+
 from reconvirt.domain.reference import manifest_reference
 from reconvirt.domain.schema import manifest_schema
 

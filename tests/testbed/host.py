@@ -223,8 +223,9 @@ class LibvirtHost:
                 f'host_uuid = "{uuid.uuid4()}"',
                 f'log_outputs = "3:file:{self.directory}/libvirtd.log"',
             ],
-            # The confinement of the machine's own libvirt knows nothing of our directory.
-            "qemu.conf": ['security_driver = "none"'],
+            # The confinement of the machine's own libvirt knows nothing of our directory, and a
+            # /dev for each emulator cannot be made where something is mounted on /dev/kvm.
+            "qemu.conf": ['security_driver = "none"', "namespaces = []"],
             "virtlogd.conf": [f'log_outputs = "3:file:{self.directory}/virtlogd.log"'],
         }
         for name, lines in configuration.items():

@@ -68,12 +68,19 @@ class Daemon:
         self._command = [*command, "--log-format", "json"]
         self._environment = environment
         self._log = log
+        self._begin = 0
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """Start it, and wait until it takes signals."""
         with self._log.open("ab") as log:
+            self._begin = log.tell()
             self._process = subprocess.Popen(self._command, env=self._environment, stderr=log)
+        self.wait_for("started")
         return self
+
+    def __enter__(self) -> Self:
+        return self.start()
 
     def __exit__(
         self,
@@ -113,8 +120,9 @@ class Daemon:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """What it has logged."""
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+        """What it has logged since it was started."""
+        whole, _, _unfinished = self._log.read_bytes()[self._begin :].rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def logged(self, event: str, **fields: Any) -> list[dict[str, Any]]:
         """The lines of one kind with these fields."""

@@ -28,6 +28,7 @@ class Config:
         workers: how many virtual servers are worked on at a time.
         resync_seconds: how long until a virtual server is looked at again although nothing was
             heard of it, give or take a tenth.
+        glance_seconds: how often all are looked at from afar, for what sends no event.
         debounce_seconds: how long the directory must be quiet before it is read.
         rescan_seconds: how often the directory is looked at although nothing was heard of it.
         log_format: ``auto`` is readable on a terminal and JSON under the journal.
@@ -38,6 +39,7 @@ class Config:
     desired: Path = Path("/etc/reconvirt/desired")
     workers: int = 4
     resync_seconds: float = 300.0
+    glance_seconds: float = 5.0
     debounce_seconds: float = 0.2
     rescan_seconds: float = 10.0
     log_format: LogFormat = "auto"
@@ -74,7 +76,13 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
     return {name: _checked(path, name, value) for name, value in table.items()}
 
 
-_LEAST = {"workers": 1, "resync_seconds": 1.0, "debounce_seconds": 0.0, "rescan_seconds": 1.0}
+_LEAST = {
+    "workers": 1,
+    "resync_seconds": 1.0,
+    "glance_seconds": 1.0,
+    "debounce_seconds": 0.0,
+    "rescan_seconds": 1.0,
+}
 
 
 def _checked(path: Path, name: str, value: Any) -> Any:
@@ -83,7 +91,8 @@ def _checked(path: Path, name: str, value: Any) -> Any:
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"{path}: {name}: no such setting{hint} Allowed: {', '.join(known)}.")
+        allowed = f"; allowed: {', '.join(known)}"
+        raise ConfigError(f"{path}: {name}: there is no such setting{hint}{allowed}")
     choices = {"log_format": get_args(LogFormat), "log_level": get_args(LogLevel)}.get(name)
     if choices:
         if value not in choices:

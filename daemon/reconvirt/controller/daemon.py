@@ -6,12 +6,14 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from types import FrameType
 
 import structlog
 
 from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
+from reconvirt.controller.glance import Glances
 from reconvirt.controller.source import DirectorySource
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.hypervisor.link import Link
@@ -44,6 +46,7 @@ class Daemon:
             resync=config.resync_seconds,
             on_down=self._link.suspect,
         )
+        self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
         self._manifests: dict[str, tuple[Manifest, Desired]] = {}
         self._problems: tuple[Problem, ...] = ()
 
@@ -52,6 +55,7 @@ class Daemon:
         threads = [
             threading.Thread(target=self._link.run, name="libvirt-link"),
             threading.Thread(target=self._follow_source, name="source"),
+            threading.Thread(target=self._glances.run, args=(self._stop,), name="glances"),
         ]
         with self._signals():
             _log.info("started", desired=str(self._config.desired), connect=self._config.connect)
@@ -86,7 +90,8 @@ class Daemon:
             _log.error("configuration not reloaded", error=str(error))
         else:
             self._engine.resync = config.resync_seconds
-            fixed = ("desired", "connect", "workers", "debounce_seconds", "rescan_seconds")
+            live = {"resync_seconds", "log_format", "log_level"}
+            fixed = [each.name for each in fields(config) if each.name not in live]
             changed = [n for n in fixed if getattr(config, n) != getattr(self._config, n)]
             if changed:
                 _log.warning("takes effect after a restart of the daemon", settings=changed)

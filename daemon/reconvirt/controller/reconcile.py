@@ -98,7 +98,9 @@ class Reconciler:
                     break
                 if self._stopping():
                     due = ", ".join(each.action.verb for each in plan.steps)
-                    return Outcome(desired.name, Phase.DIFFERS, f"ended before {due}", plan, tuple(taken))
+                    return Outcome(
+                        desired.name, Phase.DIFFERS, f"ended before {due}", plan, tuple(taken)
+                    )
                 if not step.asks and any(step.action == each.action for each in taken):
                     message = f"{step.action.verb}: libvirt took the call, but nothing has changed"
                     return _failure(plan, taken, message, retry=True)
@@ -149,6 +151,8 @@ class Reconciler:
                 # configuration has it, so the next start brings it.
                 if isinstance(step.action, Define | Start) or not step.changes:
                     _log.error("step failed", changes=changes, error=str(error))
+                    if isinstance(step.action, Define):
+                        raise Rejected(str(error)) from error
                     raise
                 reason = f"libvirt cannot do it while it runs: {error}"
                 memory.hindrances.update({each.field: reason for each in step.changes})

@@ -1,0 +1,51 @@
+"""Noticing what libvirt sends no event for.
+
+``virsh setvcpus`` on a running virtual server is told to nobody (seen with libvirt 9.0). One bulk
+call every few seconds, which waits for no virtual server, shows that something has changed; like
+an event it only puts a name in the queue.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from reconvirt.hypervisor.connection import Hypervisor
+from reconvirt.hypervisor.errors import HypervisorError
+
+
+class Glances:
+    """Looks at all virtual servers from afar.
+
+    Args:
+        hypervisor: gives the current connection, or raises HypervisorDown.
+        seconds: between two looks.
+        on_change: called with the name of each virtual server that looks other than before.
+    """
+
+    def __init__(
+        self,
+        hypervisor: Callable[[], Hypervisor],
+        seconds: float,
+        on_change: Callable[[str], None],
+    ) -> None:
+        self._hypervisor = hypervisor
+        self._seconds = seconds
+        self._on_change = on_change
+        self._before: Mapping[str, object] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until ``stop``; the body of a thread."""
+        while not stop.wait(self._seconds):
+            self.look()
+
+    def look(self) -> None:
+        """Look once."""
+        try:
+            now = self._hypervisor().glance()
+        except HypervisorError:
+            return  # whoever makes the connection again has everything looked at
+        before, self._before = self._before, now
+        for name, looks in now.items():
+            if name in before and before[name] != looks:
+                self._on_change(name)

@@ -84,8 +84,7 @@ def test_changes_by_hand_are_seen_by_event_and_put_right(
         wait_until(lambda: shares(host, name) == "2048", SOON, "the CPU shares to be put right")
 
         host.virsh("detach-disk", name, "vda", "--live")
-        host.console(name).wait_for(r"^GUEST cpus=0-1 blk=- ", SOON)
-        host.console(name).wait_for(r"blk=-.*\n(.*\n)*GUEST cpus=0-1 blk=vda", SOON)
+        daemon.wait_for("step done", virtual_server=name, step="attach")
         assert {"vda"} == targets(host, name)
 
         host.virsh("setvcpus", name, "3", "--live")

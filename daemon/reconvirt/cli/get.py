@@ -28,6 +28,7 @@ class Row:
 
     name: str
     state: str | None
+    reason: str | None
     phase: Phase
     vcpus: Shown
     vcpus_maximum: Shown
@@ -90,11 +91,12 @@ def _row(
 ) -> Row:
     if observed is None:
         nothing = (None,) * 4
-        return Row(name, None, phase, *nothing, None, None, manifest, message)
+        return Row(name, None, None, phase, *nothing, None, None, manifest, message)
     root = parse_xml(observed.live or observed.config)
     return Row(
         name,
         str(observed.state),
+        observed.reason or None,
         phase,
         _value(root, "vcpu.current"),
         _value(root, "vcpu.maximum"),
@@ -122,11 +124,11 @@ def _print(rows: list[Row], form: str, wanted: Wanted) -> None:
         (output.print_json if form == "json" else output.print_yaml)(value)
         return
     output.print_problems(wanted.snapshot.problems)
-    wide = ("SHARES", "ID", "UUID", "MANIFEST") if form == "wide" else ()
+    wide = ("REASON", "SHARES", "ID", "UUID", "MANIFEST") if form == "wide" else ()
     columns = output.table("NAME", "STATE", "STATUS", "VCPUS", "MEMORY", *wide, "MESSAGE")
     for row in rows:
         vcpus = None if row.vcpus is None else f"{row.vcpus}/{row.vcpus_maximum}"
-        extra = (row.shares, row.domain_id, row.uuid, row.manifest) if wide else ()
+        extra = (row.reason, row.shares, row.domain_id, row.uuid, row.manifest) if wide else ()
         columns.add_row(
             output.cell(row.name),
             output.cell(row.state),

@@ -206,7 +206,10 @@ _DISK = DeviceKind(
         Field(
             "serial",
             Text("serial"),
-            values.text(),
+            values.text(
+                r"^[A-Za-z0-9_.+-]([A-Za-z0-9_.+ -]*[A-Za-z0-9_.+-])?$",
+                description="Letters, digits, blanks and _ . + -",
+            ),
             _DISK_FIXED,
             "Serial number",
             "The serial number the guest sees.",

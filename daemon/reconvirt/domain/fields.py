@@ -117,7 +117,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "os.cmdline",
         Text("os/cmdline"),
-        values.text(),
+        values.text(r"^\S(.*\S)?$", description="One line."),
         _BOOTED_WITH,
         "Kernel command line",
         "The arguments passed to the kernel.",

@@ -34,6 +34,7 @@ class Link:
         self._on_up = on_up
         self._on_event = on_event
         self._current: Hypervisor | None = None
+        self._watched: Hypervisor | None = None
         self._wake = threading.Event()
         self._stopping = False
 
@@ -59,14 +60,16 @@ class Link:
         start_event_loop()
         pause = _FIRST_PAUSE
         while not self._stopping:
-            if self._connect():
+            # Cleared before the look at _stopping: whoever sets that wakes us afterwards.
+            self._wake.clear()
+            if not self._stopping and self._connect():
                 pause = _FIRST_PAUSE
                 self._wake.wait()
                 self._disconnect()
+                self._wake.clear()
             if not self._stopping:
                 # A little chance in it, so that many daemons do not knock in step.
                 self._wake.wait(pause * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
-                self._wake.clear()
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     def stop(self) -> None:
@@ -76,24 +79,24 @@ class Link:
 
     def _connect(self) -> bool:
         try:
-            hypervisor = Hypervisor(self.uri)
-            hypervisor.watch(self._on_event, self._lost)
+            hypervisor = self._watched = Hypervisor(self.uri)
+            hypervisor.watch(self._on_event, lambda reason: self._lost(hypervisor, reason))
         except HypervisorError as error:
             _log.warning("cannot connect to libvirt", uri=self.uri, error=str(error))
             return False
-        self._wake.clear()
         self._current = hypervisor
         _log.info("connected to libvirt", uri=self.uri)
         self._on_up()
         return True
 
     def _disconnect(self) -> None:
-        hypervisor, self._current = self._current, None
-        self._wake.clear()
+        hypervisor, self._current, self._watched = self._current, None, None
         if hypervisor is not None:
             hypervisor.close()
 
-    def _lost(self, reason: str) -> None:
-        # On libvirt's event thread: no call of libvirt here.
-        _log.warning("connection to libvirt lost", uri=self.uri, reason=reason)
-        self._wake.set()
+    def _lost(self, hypervisor: Hypervisor, reason: str) -> None:
+        # On libvirt's event thread: no call of libvirt here. One that we have closed ourselves,
+        # or that came before the present one, is of no interest.
+        if hypervisor is self._watched:
+            _log.warning("connection to libvirt lost", uri=self.uri, reason=reason)
+            self._wake.set()

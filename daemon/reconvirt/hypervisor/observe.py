@@ -8,18 +8,10 @@ from typing import Any
 import libvirt
 
 from reconvirt.domain.observed import Observed, State
+from reconvirt.hypervisor.states import name_state
 
 Read = Callable[..., Any]
 
-_STATES = {
-    libvirt.VIR_DOMAIN_RUNNING: State.RUNNING,
-    libvirt.VIR_DOMAIN_BLOCKED: State.BLOCKED,
-    libvirt.VIR_DOMAIN_PAUSED: State.PAUSED,
-    libvirt.VIR_DOMAIN_SHUTDOWN: State.SHUTDOWN,
-    libvirt.VIR_DOMAIN_SHUTOFF: State.SHUTOFF,
-    libvirt.VIR_DOMAIN_CRASHED: State.CRASHED,
-    libvirt.VIR_DOMAIN_PMSUSPENDED: State.SUSPENDED,
-}
 _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 # Without SECURE the XML lacks passwords, and defining it again would erase them.
 _ACTIVE = libvirt.VIR_DOMAIN_XML_SECURE
@@ -44,8 +36,7 @@ def observe_domain(domain: libvirt.virDomain, read: Read) -> Observed:
         domain.name(),
         domain.UUIDString(),
         domain_id if live else None,
-        _STATES.get(state, State.UNKNOWN),
-        str(reason),
+        *name_state(state, reason),
         read(domain.XMLDesc, _INACTIVE),
         live,
     )

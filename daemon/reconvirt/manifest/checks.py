@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from reconvirt.manifest.document import Document, Path
 from reconvirt.manifest.identity import derive_mac, normalise_mac
 from reconvirt.manifest.model import Problem
-from reconvirt.manifest.units import parse_memory
+from reconvirt.manifest.units import MOST_MEMORY, format_memory, parse_memory
 from reconvirt.manifest.validate import field_name
 
 Found: TypeAlias = Iterator[tuple[Path, str, str]]
@@ -26,8 +26,9 @@ def check_values(document: Document) -> Iterator[Problem]:
 
 
 def _memory(manifest: Mapping[str, Any]) -> Found:
-    if parse_memory(manifest["spec"]["memory"]) == 0:
-        yield ("spec", "memory"), "a virtual server needs memory", "1 KiB or more"
+    if not 1 <= parse_memory(manifest["spec"]["memory"]) <= MOST_MEMORY:
+        message = f"{manifest['spec']['memory']} is out of range"
+        yield ("spec", "memory"), message, f"1 KiB to {format_memory(MOST_MEMORY)}"
 
 
 def _vcpus(manifest: Mapping[str, Any]) -> Found:

@@ -36,6 +36,9 @@ _CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq", "nul
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _INTEGER = re.compile(r"[-+]?[0-9]{1,40}")
 _BASED = re.compile(r"0x[0-9a-fA-F]{1,40}|0o[0-7]{1,40}")
+# What YAML calls printable, and what XML can carry besides: libyaml gives no place for others,
+# and lets them in by escapes such as "\\a".
+_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
 
 
@@ -111,10 +114,7 @@ def _decode(file: str, content: bytes) -> str:
         position = _position_after(file, before.decode("utf-8", errors="replace"))
         message = f"not UTF-8: byte 0x{content[error.start]:02x}"
         raise DocumentError(Problem(position, "", message)) from error
-    # YAML's printable characters; libyaml tells of others without a place.
-    if bad := re.search(
-        r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text
-    ):
+    if bad := _UNPRINTABLE.search(text):
         position = _position_after(file, text[: bad.start()])
         message = f"control character U+{ord(bad.group()):04X}: a binary file?"
         raise DocumentError(Problem(position, "", message))
@@ -160,15 +160,21 @@ class _Builder:
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self._error(key_node, "a key must be a text")
-            key, position = key_node.value, self._position(key_node)
+            key, position = self._text(key_node), self._position(key_node)
             if key in seen:
                 message = f"the key {key!r} stands here twice, first at {seen[key]}"
                 raise self._error(key_node, message)
             seen[key] = self.keys[*path, key] = position
             yield key, value_node
 
-    def _scalar(self, node: Any) -> Any:
+    def _text(self, node: Any) -> str:
         text: str = node.value
+        if bad := _UNPRINTABLE.search(text):
+            raise self._error(node, f"the character U+{ord(bad.group()):04X} is not allowed")
+        return text
+
+    def _scalar(self, node: Any) -> Any:
+        text = self._text(node)
         # Quoted and block texts are texts, whatever they look like.
         if node.style:
             return text

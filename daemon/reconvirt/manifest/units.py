@@ -6,10 +6,14 @@ import re
 
 _POWERS = "KMGTPE"
 
-MEMORY_PATTERN = r"^[0-9]+ *([Bb]([Yy][Tt][Ee][Ss]?)?|[KkMmGgTtPpEe]([Ii]?[Bb])?)$"
+MEMORY_PATTERN = r"^[0-9]{1,30} *([Bb]([Yy][Tt][Ee][Ss]?)?|[KkMmGgTtPpEe]([Ii]?[Bb])?)$"
 """What an amount looks like, as a regular expression that JSON Schema understands."""
 
 _AMOUNT = re.compile(MEMORY_PATTERN)
+
+
+MOST_MEMORY = 2**53
+"""The largest amount that libvirt can count, in KiB."""
 
 
 def parse_memory(text: str) -> int:

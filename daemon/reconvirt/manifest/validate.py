@@ -6,6 +6,7 @@ import difflib
 import functools
 import importlib.resources
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -36,9 +37,21 @@ def load_schema() -> Mapping[str, Any]:
     return schema
 
 
+def _check_pattern(_: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[Error]:
+    """JSON Schema's ``$`` is the very end; Python's also stands before a last line break."""
+    if isinstance(instance, str) and not re.fullmatch(pattern, instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
 @functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(load_schema())
+def _validator() -> Any:
+    # JSON Schema takes 4.0 for an integer; a number of vCPUs is not written so.
+    whole = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    extend: Any = jsonschema.validators.extend  # which is not typed
+    checks = {"pattern": _check_pattern}
+    return extend(jsonschema.Draft202012Validator, checks, type_checker=whole)(load_schema())
 
 
 def check_schema(document: Document) -> Iterator[Problem]:

@@ -82,6 +82,7 @@ def read_documents(file: str, content: bytes) -> tuple[Document, ...]:
     loader = _Loader(text)
     documents: list[Document] = []
     try:
+        _check_depth(file, text)
         while loader.check_node():
             node = loader.get_node()
             built = _Builder(file).build(node)
@@ -95,9 +96,6 @@ def read_documents(file: str, content: bytes) -> tuple[Document, ...]:
     except yaml.YAMLError as error:
         message = f"not YAML: {' '.join(str(error).split())}"
         raise DocumentError(Problem(Position(file, 1, 1), "", message)) from error
-    except RecursionError as error:
-        problem = Problem(Position(file, 1, 1), "", f"nested deeper than {DEEPEST} levels")
-        raise DocumentError(problem) from error
     finally:
         loader.dispose()
     return tuple(documents)
@@ -119,6 +117,25 @@ def _decode(file: str, content: bytes) -> str:
         message = f"control character U+{ord(bad.group()):04X}: a binary file?"
         raise DocumentError(Problem(position, "", message))
     return text
+
+
+def _check_depth(file: str, text: str) -> None:
+    # libyaml's events come one by one, but its nodes are made by a recursion in C, which a file
+    # of half a million opening brackets ends with the whole process.
+    depth = 0
+    event: Any
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            position = _position_of(file, event)
+            raise DocumentError(Problem(position, "", f"nested deeper than {DEEPEST} levels"))
+
+
+def _position_of(file: str, node: Any) -> Position:
+    return Position(file, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 def _position_after(file: str, before: str) -> Position:
@@ -148,7 +165,7 @@ class _Builder:
             raise self._error(node, f"nested deeper than {DEEPEST} levels")
         if node.tag not in _CORE_TAGS:
             raise self._error(node, f"the tag {node.tag} is not allowed")
-        self.values[path] = self._position(node)
+        self.values[path] = _position_of(self.file, node)
         if isinstance(node, yaml.MappingNode):
             return {key: self._build(value, (*path, key)) for key, value in self._pairs(node, path)}
         if isinstance(node, yaml.SequenceNode):
@@ -160,7 +177,7 @@ class _Builder:
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self._error(key_node, "a key must be a text")
-            key, position = self._text(key_node), self._position(key_node)
+            key, position = self._text(key_node), _position_of(self.file, key_node)
             if key in seen:
                 message = f"the key {key!r} stands here twice, first at {seen[key]}"
                 raise self._error(key_node, message)
@@ -188,8 +205,5 @@ class _Builder:
             return float(text)
         return text
 
-    def _position(self, node: Any) -> Position:
-        return Position(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
-
     def _error(self, node: Any, message: str) -> DocumentError:
-        return DocumentError(Problem(self._position(node), "", message))
+        return DocumentError(Problem(_position_of(self.file, node), "", message))

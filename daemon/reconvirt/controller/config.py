@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -101,7 +102,8 @@ def _checked(path: Path, name: str, value: Any) -> Any:
     if name in _LEAST:
         least = _LEAST[name]
         whole = isinstance(least, int)
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not right or not math.isfinite(value):
             wanted = "a whole number" if whole else "a number of seconds"
             raise ConfigError(f"{path}: {name}: {value!r} is not {wanted}")
         if value < least:

@@ -136,6 +136,9 @@ def _devices(name: str, kind: DeviceKind, listed: Mapping[str, Any]) -> Mapping[
     return devices
 
 
+_DEVICE_FIELDS = {kind.name: frozenset(row.name for row in kind.fields) for kind in DEVICES}
+
+
 def _known(kind: DeviceKind, stated: Mapping[str, Value]) -> Stated:
-    names = {row.name for row in kind.fields}
+    names = _DEVICE_FIELDS[kind.name]
     return {name: value for name, value in stated.items() if name in names}

@@ -131,6 +131,7 @@ def make_plan(
         hindrances: fields that libvirt refused to change live, with its reason; they wait for
             the next start.
     """
+    mark = None
     if observed is None:
         config, refusals = empty_domain(desired.name, desired.expected_uuid), []
         differences = compare(desired.statement, None, config, live=False)
@@ -150,8 +151,8 @@ def make_plan(
     if live is not None and going_on:
         steps, waiting, refusals = _plan_live(desired, Running(live, target), hindrances or {})
     # One that was taken over and needs no change is not written to, not even for the mark.
-    if observed is None or read_mark(config) is not None or differences or steps:
-        steps += _plan_config(desired, config, target, differences, new=observed is None)
+    if observed is None or mark is not None or differences or steps:
+        steps += _plan_config(desired, mark, target, differences, new=observed is None)
         if live is not None and going_on:
             steps += _record_live(desired.statement, live)
     state = _plan_state(desired, observed)
@@ -206,7 +207,7 @@ def _change(difference: Difference, effect: Effect, reason: str) -> Change:
 
 def _plan_config(
     desired: Desired,
-    config: _Element,
+    mark: Statement | None,
     target: _Element,
     differences: Iterable[Difference],
     *,
@@ -217,7 +218,7 @@ def _plan_config(
     if changes or new:
         write_mark(target, desired.statement)
         return [Step(Define(print_xml(target)), changes)]
-    if read_mark(config) != desired.statement:
+    if mark != desired.statement:
         return [Step(Record(mark_element(desired.statement), live=False), ())]
     return []
 

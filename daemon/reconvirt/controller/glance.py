@@ -47,5 +47,6 @@ class Glances:
             return  # whoever makes the connection again has everything looked at
         before, self._before = self._before, now
         for name, looks in now.items():
-            if name in before and before[name] != looks:
+            # At the first look, too: nobody knows what happened since it was last observed.
+            if before.get(name) != looks:
                 self._on_change(name)

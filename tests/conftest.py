@@ -4,13 +4,14 @@ A test that uses `host`, directly or not, is marked `libvirt`.
 """
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from testbed import Desired, Guest, LibvirtHost, Reconvirt
+from testbed import Desired, Guest, LibvirtHost, Reconvirt, domain_xml
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
@@ -28,6 +29,20 @@ def host() -> Iterator[LibvirtHost]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     with LibvirtHost.take() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def cpu_controller(host: LibvirtHost, guest: Guest) -> None:
+    """For tests with CPU shares: libvirt's own virsh can set them here."""
+    name = host.unique_name("shares")
+    host.define(domain_xml(name, guest, host.console_log(name)))
+    host.virsh("start", "--paused", name)
+    try:
+        host.virsh("schedinfo", name, "--set", "cpu_shares=77")
+        if not re.search(r"cpu_shares\s*: 77$", host.virsh("schedinfo", name), re.MULTILINE):
+            pytest.skip("libvirt cannot set CPU shares, as under a systemd without CPU controller")
+    finally:
+        host.destroy_everything()
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ def verbs(report: dict[str, Any]) -> list[str]:
     return [step["action"] for step in report["virtualServers"][0]["steps"]]
 
 
+@pytest.mark.usefixtures("cpu_controller")
 def test_a_second_apply_writes_nothing(
     host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_second_apply_writes_nothing(
     assert "vda" in host.virsh("domblklist", name)
 
 
+@pytest.mark.usefixtures("cpu_controller")
 def test_a_running_guest_changes_live(
     host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name, bridge: str
 ) -> None:

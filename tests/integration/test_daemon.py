@@ -65,6 +65,7 @@ def test_an_edited_manifest_changes_the_running_guest(
         assert "2" == vcpus(host, name, "--config")
 
 
+@pytest.mark.usefixtures("cpu_controller")
 def test_changes_by_hand_are_seen_by_event_and_put_right(
     host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_vanished_definition_is_made_again(
         assert uuid == host.virsh("domuuid", name)
 
 
+@pytest.mark.usefixtures("cpu_controller")
 def test_a_crash_of_libvirtd_is_survived(
     host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name
 ) -> None:
@@ -166,6 +168,7 @@ def test_libvirtd_may_come_later(
 
 
 @pytest.mark.parametrize("moment", [0.02, 0.2, 0.5, 1.0, 1.5])
+@pytest.mark.usefixtures("cpu_controller")
 def test_killed_at_any_moment_the_next_start_converges(
     host: LibvirtHost,
     desired: Desired,
@@ -257,6 +260,7 @@ def test_a_bad_edit_leaves_the_last_good_version_in_force(
         wait_until(lambda: ": 700" in configured(name), SOON, "the good edit to be applied")
 
 
+@pytest.mark.usefixtures("cpu_controller")
 def test_a_removed_manifest_ends_the_management_only(
     host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name
 ) -> None:
@@ -278,6 +282,7 @@ def test_a_removed_manifest_ends_the_management_only(
         wait_until(lambda: shares(host, name) == "500", SOON, "it to be managed again")
 
 
+@pytest.mark.usefixtures("cpu_controller")
 def test_the_directory_vanishing_changes_nothing(
     host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name, tmp_path: Path
 ) -> None:

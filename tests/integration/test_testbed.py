@@ -115,6 +115,7 @@ class TestHost:
         seen = subprocess.run(system, capture_output=True, text=True, check=False)
         assert (seen.returncode, seen.stdout.strip()) == (1, "")
 
+    @pytest.mark.usefixtures("cpu_controller")
     def test_cpu_shares_are_real(self, host: LibvirtHost, running: Running):
         """CPU shares of a running guest can be set, and libvirt reads them back."""
         name, _ = running

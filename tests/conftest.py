@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import Desired, Guest, LibvirtHost, Reconvirt, domain_xml
+from testbed import Desired, Guest, LibvirtHost, Reconvirt, SwitchTakenError, domain_xml
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
@@ -62,6 +62,21 @@ def unique_name(host: LibvirtHost) -> Iterator[Callable[..., str]]:
 def bridge(host: LibvirtHost) -> str:
     """A network bridge of the machine, removed when the host stops."""
     return host.bridge()
+
+
+@pytest.fixture(scope="session")
+def switch(host: LibvirtHost) -> str:
+    """An Open vSwitch bridge in user space, gone when the host stops."""
+    try:
+        return host.switch()
+    except SwitchTakenError as taken:
+        pytest.skip(str(taken))
+
+
+@pytest.fixture(scope="session")
+def macvtap_parent(host: LibvirtHost) -> str:
+    """An interface of the machine for NICs of type direct, removed when the host stops."""
+    return host.macvtap_parent()
 
 
 @pytest.fixture

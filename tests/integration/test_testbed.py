@@ -17,12 +17,18 @@ from testbed import (
     Guest,
     LibvirtHost,
     NotSeen,
+    SwitchError,
     VirshError,
+    block_disk,
+    cdrom,
+    direct_interface,
     disk,
     domain_xml,
     interface,
+    switch_interface,
     traces,
     wait_until,
+    x86_domain_xml,
 )
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -38,8 +44,24 @@ def running(host: LibvirtHost, guest: Guest, unique_name: Callable[..., str]) ->
     host.virsh("start", name)
     console = host.console(name)
     console.wait_for(r"^GUEST-UP kernel=\S+ memory=\d+KiB uptime=\d+$")
-    console.wait_for(r"^GUEST cpus=0 blk=- net=- uptime=\d+$")
+    console.wait_for(r"^GUEST cpus=0 blk=- net=- cd=- rng=- scsi=0 uptime=\d+$")
     return name, console
+
+
+def nics(switch: str, macvtap_parent: str, mac: str) -> str:
+    """The XML of an interface on each; `mac` lacks the last digit."""
+    return f"""
+    <interface type='bridge'>
+      <mac address='{mac}1'/>
+      <source bridge='{switch}'/>
+      <virtualport type='openvswitch'/>
+      <model type='virtio'/>
+    </interface>
+    <interface type='direct'>
+      <mac address='{mac}2'/>
+      <source dev='{macvtap_parent}' mode='bridge'/>
+      <model type='virtio'/>
+    </interface>"""
 
 
 def said_on_the_machine(text: str) -> list[str]:
@@ -53,8 +75,9 @@ def said_on_the_machine(text: str) -> list[str]:
                 continue
             if text.encode() in content and folder.name != str(os.getpid()):
                 found.append(f"{folder / file}")
-    links = subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True, check=True)
-    found += [line for line in links.stdout.splitlines() if text in line]
+    for command in (["ip", "-brief", "link"], ["losetup", "--list"]):
+        listed = subprocess.run(command, capture_output=True, text=True, check=True)
+        found += [line for line in listed.stdout.splitlines() if text in line]
     escaped = text.replace("-", r"\x2d")  # as systemd writes the dashes of a name
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
         found += [f"{folder}/{name}" for name in names if text in name or escaped in name]
@@ -90,6 +113,90 @@ class TestGuest:
         host.virsh("shutdown", name)
         console.wait_for(r"^GUEST-DOWN$")
         wait_until(lambda: host.virsh("domstate", name) == "shut off", 30, "the power to go off")
+
+
+class TestDevices:
+    """What a host gives to virtual servers, and they see it."""
+
+    def test_guest_on_a_switch_and_on_macvtap(
+        self,
+        host: LibvirtHost,
+        guest: Guest,
+        unique_name: Callable[..., str],
+        switch: str,
+        macvtap_parent: str,
+    ):
+        """Interfaces on Open vSwitch and on macvtap work; the switch lists its port, as long."""
+        name = unique_name("nics")
+        mac = "52:54:00:0a:0b:0"
+        devices = nics(switch, macvtap_parent, mac)
+        host.define(domain_xml(name, guest, host.console_log(name), devices=devices))
+        host.virsh("start", name)
+        host.console(name).wait_for(rf"^GUEST .* net=eth0/{mac}1,eth1/{mac}2 ")
+        port, parent = (line.split()[0] for line in host.virsh("domiflist", name).splitlines())
+        assert host.ovs("list-ports", switch) == port
+        assert said_on_the_machine(f"{parent}@{macvtap_parent}") != []
+        host.virsh("detach-interface", name, "bridge", "--mac", f"{mac}1", "--live")
+        host.virsh("detach-interface", name, "direct", "--mac", f"{mac}2", "--live")
+        host.console(name).wait_for(r"^GUEST .* net=- ")
+        wait_until(lambda: host.ovs("list-ports", switch) == "", 10, "the port to go")
+        with pytest.raises(
+            SwitchError, match=r"^ovs-vsctl list-ports none: .*no bridge named none"
+        ):
+            host.ovs("list-ports", "none")
+
+    def test_guest_names_the_medium_in_its_drive(
+        self, host: LibvirtHost, guest: Guest, unique_name: Callable[..., str]
+    ):
+        """A drive on a SCSI controller, whose medium is taken out, put in and replaced."""
+        name = unique_name("cd")
+        first, second = (host.iso(f"{name}-{text}.iso", text) for text in ("FIRST", "SECOND_CD"))
+        devices = f"""
+    <controller type='scsi' model='virtio-scsi'/>
+    <disk type='file' device='cdrom'>
+      <driver name='qemu' type='raw'/>
+      <source file='{first}'/>
+      <target dev='sda' bus='scsi'/>
+    </disk>"""
+        host.define(domain_xml(name, guest, host.console_log(name), devices=devices))
+        host.virsh("start", name)
+        console = host.console(name)
+        console.wait_for(r"^GUEST cpus=0 blk=sr0:\w+ net=- cd=FIRST rng=- scsi=1 uptime=\d+$")
+        host.virsh("change-media", name, "sda", "--eject", "--live")
+        console.wait_for(r"^GUEST .* cd=- ")
+        host.virsh("change-media", name, "sda", second, "--insert", "--live")
+        console.wait_for(r"^GUEST .* cd=SECOND_CD ")
+        host.virsh("change-media", name, "sda", first, "--update", "--live")
+        console.wait_for(r"^GUEST .* cd=FIRST ")
+
+    def test_block_device_and_random_numbers(
+        self, host: LibvirtHost, running: Running, tmp_path: Path
+    ):
+        """A loop device is a disk as any block device; a random number generator is named."""
+        name, console = running
+        device = host.loop(host.image(f"{name}.raw", "16M", "raw"))
+        assert device.is_block_device()
+        host.virsh("attach-disk", name, device, "vda", "--sourcetype", "block", "--live")
+        console.wait_for(r"^GUEST cpus=0 blk=vda:16MiB ")
+        xml = tmp_path / "rng.xml"
+        xml.write_text("<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>")
+        host.virsh("attach-device", name, xml, "--live")
+        console.wait_for(r"^GUEST .* rng=virtio_rng\.0 ")
+
+    @pytest.mark.parametrize("machine", ["pc", "q35"])
+    def test_x86_unplug_without_a_system_is_never_answered(
+        self, host: LibvirtHost, unique_name: Callable[..., str], machine: str
+    ):
+        """A disk can be hotplugged; asked to go, it stays, and a second request is refused."""
+        name = unique_name(machine)
+        host.define(x86_domain_xml(name, machine))
+        host.virsh("start", "--paused", name)
+        image = host.image(f"{name}.qcow2")
+        host.virsh("attach-disk", name, image, "vda", "--subdriver", "qcow2", "--live")
+        host.virsh("detach-disk", name, "vda", "--live")  # libvirt only waits for some seconds
+        assert host.virsh("domblklist", name).split() == ["vda", str(image)]
+        with pytest.raises(VirshError, match="already in the process of unplug"):
+            host.virsh("detach-disk", name, "vda", "--live")
 
 
 class TestHost:
@@ -168,19 +275,44 @@ class TestCleanUp:
         assert said_on_the_machine(f"{second.directory}/") == []
         assert not second.directory.exists()
 
+    def test_stopped_host_leaves_no_device(self, guest: Guest, switch: str):
+        """A second switch works beside the first; it and all other devices go with the host."""
+        with LibvirtHost.take() as second:
+            prefix, mac = second.slot.bridge_prefix, "52:54:00:0a:0c:0"
+            own = second.switch()
+            devices = nics(own, second.macvtap_parent(), mac)
+            name = second.unique_name()
+            second.define(domain_xml(name, guest, second.console_log(name), devices=devices))
+            second.virsh("start", "--paused", name)
+            loop = second.loop(second.image("one.raw", kind="raw"))
+            owner = loop.stat().st_uid
+            second.virsh("attach-disk", name, loop, "vda", "--sourcetype", "block", "--live")
+            assert loop.stat().st_uid != owner
+            assert second.ovs("list-br") == own != switch
+            assert len(said_on_the_machine(prefix)) > 4  # interfaces and the processes
+            assert len(said_on_the_machine("54:00:0a:0c:0")) == 3  # the emulator as well
+        assert said_on_the_machine(prefix) == []
+        assert said_on_the_machine("54:00:0a:0c:0") == []
+        assert said_on_the_machine(f"{second.directory}/") == []
+        assert loop.stat().st_uid == owner
+
     def test_next_run_sweeps_what_a_killed_one_left(self, guest: Guest):
         """A run that was killed leaves its host behind; taking a slot removes that."""
         program = (
-            "import os, sys\n"
+            "import contextlib, os, sys\n"
             "from pathlib import Path\n"
-            "from testbed import Guest, LibvirtHost, domain_xml\n"
+            "from testbed import Guest, LibvirtHost, SwitchTakenError, domain_xml\n"
             "with LibvirtHost.take() as host:\n"
             "    guest = Guest(Path(sys.argv[1]), Path(sys.argv[2]))\n"
             "    name = host.unique_name()\n"
             "    host.define(domain_xml(name, guest, host.console_log(name)))\n"
             "    host.virsh('start', name)\n"
             "    host.bridge()\n"
-            "    print(host.slot.name_prefix, flush=True)\n"
+            "    host.macvtap_parent()\n"
+            "    host.loop(host.image('one.raw', kind='raw'))\n"
+            "    with contextlib.suppress(SwitchTakenError):\n"
+            "        host.switch()\n"
+            "    print(host.slot.name_prefix, host.slot.bridge_prefix, flush=True)\n"
             "    os.kill(os.getpid(), 9)\n"
         )
         killed = subprocess.run(
@@ -190,9 +322,10 @@ class TestCleanUp:
             env={**os.environ, "PYTHONPATH": str(TESTS)},
             check=False,
         )
-        prefix = killed.stdout.strip()
+        prefix, bridge_prefix = killed.stdout.split()
         assert killed.returncode == -signal.SIGKILL
         assert said_on_the_machine(prefix) != []
+        assert said_on_the_machine(bridge_prefix) != []
         following = LibvirtHost.take()
         try:
             assert following.slot.name_prefix == prefix
@@ -200,6 +333,8 @@ class TestCleanUp:
         finally:
             following.stop()
         assert said_on_the_machine(prefix) == []
+        assert said_on_the_machine(bridge_prefix) == []
+        assert said_on_the_machine(f"{following.directory}/") == []
 
     @pytest.mark.parametrize("request_to_stop", [signal.SIGINT, signal.SIGTERM])
     def test_interrupted_run_leaves_nothing(
@@ -259,6 +394,16 @@ class TestHelpers:
         assert [file.name for file in desired.path.iterdir()] == [f"{name}.yaml"]
         desired.remove(name)
         assert list(desired.path.iterdir()) == []
+
+    def test_devices_of_manifests(self):
+        """A block device, CD drives with and without medium, and the kinds of interfaces."""
+        assert block_disk(Path("/dev/loop0"), "vda")["source"] == {"dev": "/dev/loop0"}
+        assert cdrom(Path("/one.iso"), "sda")["source"] == {"file": "/one.iso"}
+        assert "source" not in cdrom(None, "sda")
+        direct = direct_interface("veth0", "52:54:00:00:00:01", mode="vepa")
+        assert direct["source"] == {"dev": "veth0", "mode": "vepa"}
+        on_switch = switch_interface("br0", "52:54:00:00:00:01")
+        assert on_switch["virtualport"] == {"type": "openvswitch"}
 
     def test_waiting_in_vain_says_for_what(self):
         """What was not seen is named, with the time it was given and the last thing seen."""

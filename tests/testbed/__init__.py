@@ -6,11 +6,21 @@ Nothing here touches a libvirt that the machine already runs. See `LibvirtHost` 
 from testbed.console import Console
 from testbed.guest import Guest, domain_xml
 from testbed.host import LibvirtHost, VirshError
-from testbed.manifests import Desired, disk, interface
+from testbed.manifests import (
+    Desired,
+    block_disk,
+    cdrom,
+    direct_interface,
+    disk,
+    interface,
+    switch_interface,
+)
 from testbed.program import Daemon, Reconvirt
 from testbed.slots import Slot
+from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
 from testbed.waiting import NotSeen, wait_until
+from testbed.x86 import x86_domain_xml
 
 __all__ = [
     "Console",
@@ -21,11 +31,18 @@ __all__ = [
     "NotSeen",
     "Reconvirt",
     "Slot",
+    "SwitchError",
+    "SwitchTakenError",
     "VirshError",
+    "block_disk",
+    "cdrom",
+    "direct_interface",
     "disk",
     "domain_xml",
     "interface",
     "sweep",
+    "switch_interface",
     "traces",
     "wait_until",
+    "x86_domain_xml",
 ]

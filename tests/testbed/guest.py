@@ -31,10 +31,11 @@ class Guest:
         return cls(kernel=kernel, initrd=initrd)
 
 
-def domain_xml(name: str, guest: Guest, console_log: Path) -> str:
+def domain_xml(name: str, guest: Guest, console_log: Path, *, devices: str = "") -> str:
     """A domain with 192 MiB, one of two CPUs in use, and its console in `console_log`.
 
-    For virtual servers that exist without the program, and for testing the test bed.
+    For virtual servers that exist without the program, and for testing the test bed. The
+    XML in `devices` is added.
     """
     return f"""
 <domain type='qemu'>
@@ -52,7 +53,7 @@ def domain_xml(name: str, guest: Guest, console_log: Path) -> str:
       <target type='sclp'/>
       <log file='{console_log}' append='on'/>
     </console>
-    <memballoon model='none'/>
+    <memballoon model='none'/>{devices}
   </devices>
 </domain>
 """

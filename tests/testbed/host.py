@@ -8,21 +8,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from testbed import media
 from testbed.console import Console
 from testbed.slots import Slot, free_slots
+from testbed.switch import Switch
 from testbed.traces import MARK, emulators, kill, remove_control_groups, sweep
 from testbed.waiting import NotSeen, wait_until
 
 START_SECONDS = 30.0
 VIRSH_SECONDS = 60.0
 
-# What libvirt writes to, and the bed's directory that is mounted over it.
+# What libvirt and Open vSwitch write to, and the bed's directory that is mounted over it.
 MOUNTS = {
     "etc": "/etc/libvirt",
     "run": "/run/libvirt",
     "state": "/var/lib/libvirt/qemu",
     "log": "/var/log/libvirt",
     "cache": "/var/cache/libvirt",
+    "switch": "/run/openvswitch",
 }
 
 
@@ -48,6 +51,7 @@ class LibvirtHost:
         self.uri = f"qemu:///system?socket={self.directory}/run/libvirt-sock"
         self._numbers = itertools.count(1)
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._switch = Switch(slot, self._spawn_inside)
 
     @classmethod
     def take(cls) -> Self:
@@ -98,7 +102,7 @@ class LibvirtHost:
             "namespace", "unshare", "--mount", "sh", "-c", f"{mounts}: > {ready}; exec sleep inf"
         )
         wait_until(ready.exists, START_SECONDS, "the mount namespace")
-        self._spawn_inside("virtlogd")
+        self._spawn_inside("virtlogd", *self._pid_file("virtlogd"))
         self.start_libvirtd()
 
     def stop(self) -> None:
@@ -115,7 +119,7 @@ class LibvirtHost:
         """Start libvirtd if it does not run, and wait until it answers."""
         running = self._daemons.get("libvirtd")
         if running is None or running.poll() is not None:
-            self._spawn_inside("libvirtd")
+            self._spawn_inside("libvirtd", *self._pid_file("libvirtd"))
         try:
             wait_until(self._answers, START_SECONDS, "libvirtd to answer")
         except NotSeen as error:
@@ -186,12 +190,43 @@ class LibvirtHost:
         subprocess.run(command, check=True)
         return path
 
+    def iso(self, name: str, text: str) -> Path:
+        """Make a CD image in `images` whose volume label is `text`, which guests report."""
+        return media.make_iso(self.images / name, text)
+
+    def loop(self, image: Path) -> Path:
+        """Make a block device of a raw image of this host; it is released when the host stops."""
+        return media.attach_loop(image)
+
     def bridge(self) -> str:
         """Make a network bridge, up and without addresses; it goes when the host stops."""
         name = f"{self.slot.bridge_prefix}{next(self._numbers)}"
         subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
         return name
+
+    def macvtap_parent(self) -> str:
+        """Make an interface, up, for NICs of type direct; it goes when the host stops."""
+        name = f"{self.slot.bridge_prefix}{next(self._numbers)}"
+        other = f"{name}p"
+        pair = ["ip", "link", "add", name, "type", "veth", "peer", "name", other]
+        subprocess.run(pair, check=True)
+        for end in (name, other):  # without the other end up it has no carrier
+            subprocess.run(["ip", "link", "set", end, "up"], check=True)
+        return name
+
+    def switch(self) -> str:
+        """Make an Open vSwitch bridge in user space, up; it goes when the host stops."""
+        name = f"{self.slot.bridge_prefix}{next(self._numbers)}"
+        self._switch.add_bridge(name)
+        return name
+
+    def ovs(self, *arguments: str) -> str:
+        """Run ovs-vsctl on this host's switch and return what it printed.
+
+        Raises `SwitchError` with its message when it fails, as it does before `switch`.
+        """
+        return self._switch.ovs(*arguments)
 
     def destroy_everything(self) -> None:
         """Destroy and undefine every virtual server of the test bed; starts libvirtd if need be."""
@@ -224,18 +259,21 @@ class LibvirtHost:
                 f'log_outputs = "3:file:{self.directory}/libvirtd.log"',
             ],
             # The confinement of the machine's own libvirt knows nothing of our directory, and a
-            # /dev for each emulator cannot be made where something is mounted on /dev/kvm.
-            "qemu.conf": ['security_driver = "none"', "namespaces = []"],
+            # /dev for each emulator cannot be made where something is mounted on /dev/kvm. Owners
+            # are remembered in attributes, which a killed run would leave on loop devices.
+            "qemu.conf": ['security_driver = "none"', "namespaces = []", "remember_owner = 0"],
             "virtlogd.conf": [f'log_outputs = "3:file:{self.directory}/virtlogd.log"'],
         }
         for name, lines in configuration.items():
             (self.directory / "etc" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
         (self.directory / "libvirtd.log").touch()
 
-    def _spawn_inside(self, daemon: str) -> None:
+    def _pid_file(self, daemon: str) -> tuple[str, str]:
+        return "--pid-file", f"{self.directory}/{daemon}.pid"
+
+    def _spawn_inside(self, daemon: str, *arguments: str) -> None:
         namespace = f"--target={self._daemons['namespace'].pid}"
-        pid_file = f"{self.directory}/{daemon}.pid"
-        self._spawn(daemon, "nsenter", namespace, "--mount", daemon, "--pid-file", pid_file)
+        self._spawn(daemon, "nsenter", namespace, "--mount", daemon, *arguments)
 
     def _spawn(self, name: str, *command: str) -> None:
         with (self.directory / f"{name}.out").open("ab") as output:

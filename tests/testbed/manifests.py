@@ -35,6 +35,46 @@ def interface(bridge: str, mac: str) -> Value:
     }
 
 
+def block_disk(device: Path, dev: str) -> Value:
+    """A virtio disk on a block device of the machine, as a manifest states it."""
+    return {
+        "type": "block",
+        "device": "disk",
+        "driver": {"name": "qemu", "type": "raw"},
+        "source": {"dev": str(device)},
+        "target": {"dev": dev, "bus": "virtio"},
+    }
+
+
+def cdrom(image: Path | None, dev: str, *, bus: str = "scsi") -> Value:
+    """A CD drive with this medium, or an empty one, as a manifest states it."""
+    drive: Value = {
+        "type": "file",
+        "device": "cdrom",
+        "driver": {"name": "qemu", "type": "raw"},
+        "target": {"dev": dev, "bus": bus},
+        "readonly": True,
+    }
+    if image is not None:
+        drive["source"] = {"file": str(image)}
+    return drive
+
+
+def direct_interface(parent: str, mac: str, *, mode: str = "bridge") -> Value:
+    """A virtio network interface on a macvtap device, as a manifest states it."""
+    return {
+        "type": "direct",
+        "mac": {"address": mac},
+        "source": {"dev": parent, "mode": mode},
+        "model": {"type": "virtio"},
+    }
+
+
+def switch_interface(switch: str, mac: str) -> Value:
+    """A virtio network interface on an Open vSwitch bridge, as a manifest states it."""
+    return {**interface(switch, mac), "virtualport": {"type": "openvswitch"}}
+
+
 class Desired:
     """A directory of manifests whose virtual servers really boot on the test bed."""
 

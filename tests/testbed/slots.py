@@ -33,7 +33,7 @@ class Slot:
 
     @property
     def bridge_prefix(self) -> str:
-        """What the names of network bridges begin with; the kernel allows 15 characters."""
+        """What the names of network interfaces begin with; the kernel allows 15 characters."""
         return f"rvbr{self.number}-"
 
     def release(self) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,18 +11,21 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from testbed.media import loop_devices, release_loop
 from testbed.slots import Slot
 from testbed.waiting import wait_until
 
 MARK = "RECONVIRT_TESTBED"  # in the environment of the bed's daemons: the bed's directory
 KILL_SECONDS = 20.0
+NETWORK = Path("/sys/class/net")
 
 
 def traces(slot: Slot) -> list[str]:
-    """Each process, control group, bridge and directory of this slot, in words for people."""
+    """Each process, control group, interface and so on of this slot, in words for people."""
     found = [f"process {pid}" for pid in processes(slot)]
     found += [f"control group {path}" for path in control_groups(slot)]
-    found += [f"bridge {name}" for name in bridges(slot)]
+    found += [f"interface {name}" for name in interfaces(slot)]
+    found += [f"loop device {device}" for device in loop_devices(slot)]
     if slot.directory.exists():
         found.append(f"directory {slot.directory}")
     return found
@@ -29,10 +33,13 @@ def traces(slot: Slot) -> list[str]:
 
 def sweep(slot: Slot) -> None:
     """Remove every trace of this slot; its mounts go with the last process that sees them."""
+    taps = _held_taps(slot)  # known only as long as they are held
     kill(*processes(slot))
     remove_control_groups(slot)
-    for name in bridges(slot):
-        subprocess.run(["ip", "link", "delete", name], check=True)
+    for name in {*interfaces(slot), *taps}:
+        _remove_interface(name)
+    for device in loop_devices(slot):
+        release_loop(device)
     if slot.directory.exists():
         shutil.rmtree(slot.directory)
 
@@ -90,13 +97,28 @@ def remove_control_groups(slot: Slot) -> None:
         wait_until(partial(removed, path), KILL_SECONDS, f"the control group {path} to be empty")
 
 
-def bridges(slot: Slot) -> list[str]:
-    """Network bridges with this slot's prefix."""
-    return [
-        path.name
-        for path in Path("/sys/class/net").iterdir()
-        if path.name.startswith(slot.bridge_prefix)
-    ]
+def interfaces(slot: Slot) -> list[str]:
+    """Network interfaces with this slot's prefix."""
+    return [path.name for path in NETWORK.iterdir() if path.name.startswith(slot.bridge_prefix)]
+
+
+def _held_taps(slot: Slot) -> set[str]:
+    # A switch's interfaces outlive it, and those it makes for itself have a name of its own
+    # until the test bed gives them another.
+    found = set()
+    for pid in processes(slot):
+        with contextlib.suppress(OSError):  # the process or the file is gone by now
+            for file in Path(f"/proc/{pid}/fdinfo").iterdir():
+                found.update(re.findall(rb"^iff:\t(\S+)$", _read(file), re.MULTILINE))
+    return {name.decode() for name in found}
+
+
+def _remove_interface(name: str) -> None:
+    # It may go before us: with its other end, or with the last thread of who made it.
+    command = ["ip", "link", "delete", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and (NETWORK / name).exists():
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
 def _processes() -> Iterator[tuple[int, Path]]:

@@ -14,11 +14,12 @@ import click
 
 from reconvirt.cli import options, output
 from reconvirt.cli.wanted import connected, read_wanted
+from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.logs import configure
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.plan import Plan
 from reconvirt.hypervisor.connection import Calls, Hypervisor
 from reconvirt.manifest.model import Problem
 
@@ -61,7 +62,7 @@ def apply(
     chosen = wanted.select(names)
     began = time.monotonic()
     with connected(config.connect) as hypervisor:
-        outcomes = _converge(hypervisor, chosen, config.workers, timeout, form=form)
+        outcomes = _converge(hypervisor, chosen, config, timeout, form=form)
         calls = hypervisor.calls
     problems = wanted.snapshot.problems
     _print(outcomes, problems, form, wanted.snapshot.revision, calls, time.monotonic() - began)
@@ -71,7 +72,7 @@ def apply(
 def _converge(
     hypervisor: Hypervisor,
     chosen: Mapping[str, Desired],
-    workers: int,
+    config: Config,
     timeout: float,
     *,
     form: str,
@@ -94,8 +95,10 @@ def _converge(
         with changed:
             changed.notify_all()
 
-    engine = Engine(lambda: hypervisor, workers=workers, on_outcome=on_outcome)
-    hypervisor.watch(lambda name, _kind: engine.hint(name), on_close)
+    engine = Engine(
+        lambda: hypervisor, workers=config.workers, rules=config.rules, on_outcome=on_outcome
+    )
+    hypervisor.watch(engine.heard, on_close)
     deadline = time.monotonic() + timeout
     with _progress(len(chosen), form) as advance:
         engine.start()

@@ -11,15 +11,14 @@ from lxml.etree import _Element
 
 from reconvirt.cli import options, output
 from reconvirt.cli.failure import Failure
-from reconvirt.cli.wanted import Wanted, connected, observe, read_wanted
+from reconvirt.cli.wanted import Wanted, connected, observe, plan_one, read_wanted
 from reconvirt.controller.outcome import Phase, settle
-from reconvirt.domain.compare import read_field
+from reconvirt.domain.changes import Plan
 from reconvirt.domain.fields import FIELD_BY_NAME
 from reconvirt.domain.mark import read_mark
 from reconvirt.domain.observed import Observed
-from reconvirt.domain.places import parse_xml
-from reconvirt.domain.plan import make_plan
 from reconvirt.domain.show import Shown, show_value
+from reconvirt.domain.xmltree import parse_xml
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +58,19 @@ def get(
     wanted = read_wanted(config.desired)
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, [name] if name else None)
-    rows = [row for row in _rows(wanted, observed) if name in (None, row.name)]
+        plans = {
+            each: plan_one(hypervisor, desired, observed.get(each), config.rules)
+            for each, desired in wanted.desired.items()
+            if name in (None, each)
+        }
+    rows = _rows(wanted, observed, plans)
     if name and not rows:
         raise Failure(f"{name}: no manifest states it, and libvirt has none that reconvirt made")
     _print(rows, form, wanted)
 
 
-def _rows(wanted: Wanted, observed: Mapping[str, Observed]) -> list[Row]:
-    rows = [_managed(name, wanted, observed.get(name)) for name in wanted.desired]
+def _rows(wanted: Wanted, observed: Mapping[str, Observed], plans: Mapping[str, Plan]) -> list[Row]:
+    rows = [_managed(plan, wanted, observed.get(name)) for name, plan in plans.items()]
     for name, each in observed.items():
         config = parse_xml(each.config)
         if name not in wanted.desired and read_mark(config) is not None:
@@ -75,15 +79,14 @@ def _rows(wanted: Wanted, observed: Mapping[str, Observed]) -> list[Row]:
     return sorted(rows, key=lambda row: row.name)
 
 
-def _managed(name: str, wanted: Wanted, observed: Observed | None) -> Row:
-    plan = make_plan(wanted.desired[name], observed)
+def _managed(plan: Plan, wanted: Wanted, observed: Observed | None) -> Row:
     if plan.steps and not plan.refused:
         fields = dict.fromkeys(change.field for step in plan.steps for change in step.changes)
         phase, message = Phase.DIFFERS, f"due: {', '.join(fields) or 'record'}"
     else:
         phase, message = settle(plan)
-    place = str(wanted.snapshot.manifests[name].position)
-    return _row(name, observed, phase, place, message)
+    place = str(wanted.snapshot.manifests[plan.name].position)
+    return _row(plan.name, observed, phase, place, message)
 
 
 def _row(
@@ -100,7 +103,7 @@ def _row(
         phase,
         _value(root, "vcpu.current"),
         _value(root, "vcpu.maximum"),
-        _value(root, "memory"),
+        _value(root, "memory.size"),
         _value(root, "cputune.shares"),
         observed.uuid,
         observed.domain_id,
@@ -111,7 +114,7 @@ def _row(
 
 def _value(root: _Element, name: str) -> Shown:
     row = FIELD_BY_NAME[name]
-    return show_value(row, read_field(row, root))
+    return show_value(row, row.read(root))
 
 
 def _print(rows: list[Row], form: str, wanted: Wanted) -> None:

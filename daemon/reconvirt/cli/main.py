@@ -11,6 +11,7 @@ from reconvirt.cli.apply import apply
 from reconvirt.cli.completion import completion
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.get import get
+from reconvirt.cli.import_ import import_command
 from reconvirt.cli.plan import plan
 from reconvirt.cli.render import render
 from reconvirt.cli.run import run
@@ -28,7 +29,7 @@ def reconvirt() -> None:
     """
 
 
-for command in (run, apply, plan, validate, render, get, schema, completion):
+for command in (run, apply, plan, validate, render, get, import_command, schema, completion):
     reconvirt.add_command(command)
 
 

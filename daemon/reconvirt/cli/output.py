@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reconvirt.controller.outcome import Outcome, Phase
-from reconvirt.domain.plan import Change, Plan, Step
+from reconvirt.domain.changes import Change, Plan, Step
 from reconvirt.manifest.model import Problem
 
 STYLES = {
@@ -112,6 +112,7 @@ def plan_value(plan: Plan) -> dict[str, Any]:
         "steps": [step_value(each) for each in plan.steps],
         "waiting": [change_value(each) for each in plan.waiting],
         "refused": [change_value(each) for each in plan.refused],
+        "unlisted": [change_value(each) for each in plan.unlisted],
     }
 
 
@@ -124,4 +125,5 @@ def outcome_value(outcome: Outcome) -> dict[str, Any]:
         "steps": [step_value(each) for each in outcome.steps],
         "waiting": [change_value(each) for each in outcome.plan.waiting],
         "refused": [change_value(each) for each in outcome.plan.refused],
+        "unlisted": [change_value(each) for each in outcome.plan.unlisted],
     }

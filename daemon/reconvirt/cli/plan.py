@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 
 from reconvirt.cli import options, output
-from reconvirt.cli.wanted import connected, observe, read_wanted
+from reconvirt.cli.wanted import connected, observe, plan_one, read_wanted
+from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
-from reconvirt.domain.plan import Change, Plan, make_plan
 from reconvirt.manifest.model import Problem
 
 NOTHING, ERROR, CHANGES = 0, 1, 2
@@ -47,7 +47,10 @@ def plan(
     chosen = wanted.select(names)
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, chosen if names else None)
-    plans = [make_plan(each, observed.get(name)) for name, each in chosen.items()]
+        plans = [
+            plan_one(hypervisor, each, observed.get(name), config.rules)
+            for name, each in chosen.items()
+        ]
     problems = wanted.snapshot.problems
     _print(plans, form, wanted.snapshot.revision, problems)
     if problems or any(each.refused for each in plans):
@@ -68,7 +71,7 @@ def _print(plans: list[Plan], form: str, revision: str, problems: Iterable[Probl
     output.print_problems(problems)
     printer = output.console()
     due = [each for each in plans if not each.empty]
-    for each in due:
+    for each in [each for each in plans if not each.empty or each.unlisted]:
         _print_plan(each, printer)
     rest = len(plans) - len(due)
     printer.print(f"{len(due)} with changes, {rest} as wanted")
@@ -88,6 +91,9 @@ def _print_plan(each: Plan, printer: Console) -> None:
         _add(rows.add_row, "wait", change)
     for change in each.refused:
         _add(rows.add_row, "refuse", change)
+    for change in each.unlisted:
+        texts = (output.cell(text) for text in (change.field, change.old, change.new))
+        rows.add_row("-", *texts, "[magenta]unlisted[/]", output.cell(change.reason))
     printer.print(rows)
     printer.print()
 

@@ -8,6 +8,7 @@ import click
 
 from reconvirt.cli import output
 from reconvirt.cli.wanted import read_wanted
+from reconvirt.domain.advice import advise
 
 
 @click.command()
@@ -18,10 +19,21 @@ from reconvirt.cli.wanted import read_wanted
 def validate(context: click.Context, paths: tuple[Path, ...]) -> None:
     """Check manifests, files or directories of them, without libvirt.
 
+    The book's advice on what is allowed and will do harm some day is told besides.
+
     Exit codes: 0 all are good, 1 something is wrong with one of them.
     """
-    snapshot = read_wanted(*paths).snapshot
+    wanted = read_wanted(*paths)
+    snapshot = wanted.snapshot
     output.print_problems(snapshot.problems)
+    for name, desired in wanted.desired.items():
+        for advice in advise(desired):
+            place = snapshot.manifests[name].position
+            output.console(stderr=True).print(
+                f"{output.cell(place)}: {output.cell(advice.field)}: {output.cell(advice.message)}",
+                style="yellow",
+                soft_wrap=True,
+            )
     count = len(snapshot.manifests)
     text = f"{count} manifest{'' if count == 1 else 's'} good"
     if snapshot.problems:

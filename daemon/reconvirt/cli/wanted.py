@@ -9,8 +9,11 @@ from pathlib import Path
 
 from reconvirt.cli.failure import Failure
 from reconvirt.controller.tree import read_paths
+from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.observed import Observed
+from reconvirt.domain.plan import make_plan
+from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.events import start_event_loop
@@ -82,6 +85,14 @@ def connected(uri: str) -> Iterator[Hypervisor]:
         raise Failure(f"libvirt at {uri}: {error}") from error
     finally:
         hypervisor.close()
+
+
+def plan_one(
+    hypervisor: Hypervisor, desired: Desired, observed: Observed | None, rules: HostRules
+) -> Plan:
+    """What would be done now about one virtual server."""
+    resolved, host = hypervisor.look_around(desired, rules)
+    return make_plan(resolved, observed, host=host)
 
 
 def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Mapping[str, Observed]:

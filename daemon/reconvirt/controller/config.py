@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from reconvirt.domain.rules import HostRules
+
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -34,6 +36,8 @@ class Config:
         rescan_seconds: how often the directory is looked at although nothing was heard of it.
         log_format: ``auto`` is readable on a terminal and JSON under the journal.
         log_level: the least important messages that are written.
+        allow_passthrough: whether ``spec.xml`` may hand arguments through to QEMU, which can do
+            anything on the host.
     """
 
     connect: str = "qemu:///system"
@@ -45,6 +49,12 @@ class Config:
     rescan_seconds: float = 10.0
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
+    allow_passthrough: bool = False
+
+    @property
+    def rules(self) -> HostRules:
+        """What the host allows in manifests."""
+        return HostRules(passthrough=self.allow_passthrough)
 
 
 def load_config(path: Path | None, **overrides: Any) -> Config:
@@ -98,6 +108,10 @@ def _checked(path: Path, name: str, value: Any) -> Any:
     if choices:
         if value not in choices:
             raise ConfigError(f"{path}: {name}: {value!r} is none of {', '.join(choices)}")
+        return value
+    if name == "allow_passthrough":
+        if not isinstance(value, bool):
+            raise ConfigError(f"{path}: {name}: {value!r} is neither true nor false")
         return value
     if name in _LEAST:
         least = _LEAST[name]

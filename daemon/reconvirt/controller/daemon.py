@@ -45,6 +45,7 @@ class Daemon:
             workers=config.workers,
             resync=config.resync_seconds,
             on_down=self._link.suspect,
+            rules=config.rules,
         )
         self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
         self._manifests: dict[str, tuple[Manifest, Desired]] = {}
@@ -129,10 +130,10 @@ class Daemon:
         # Events were missed while there was no connection.
         self._engine.look_at_all()
 
-    def _heard(self, name: str, kind: str) -> None:
+    def _heard(self, name: str, kind: str, device: str) -> None:
         # On libvirt's event thread: only a name is put in the queue.
-        _log.debug("event", virtual_server=name, kind=kind)
-        self._engine.hint(name)
+        _log.debug("event", virtual_server=name, kind=kind, device=device or None)
+        self._engine.heard(name, kind, device)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

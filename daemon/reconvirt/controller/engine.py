@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from reconvirt.controller.outcome import Outcome, Phase
-from reconvirt.controller.reconcile import Reconciler
+from reconvirt.controller.reconcile import REMOVAL_FAILED, Reconciler
 from reconvirt.controller.workqueue import Closed, Priority, WorkQueue
+from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.plan import Plan
+from reconvirt.domain.rules import NO_RULES, HostRules
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorDown
 
@@ -35,6 +36,7 @@ class Engine:
         workers: how many virtual servers are worked on at a time.
         resync: seconds after which a virtual server is looked at again although nothing was
             heard of it, give or take a tenth; None for never.
+        rules: what the host allows in manifests.
         on_down: told when a call found the connection broken.
         on_outcome: told each outcome.
     """
@@ -45,13 +47,14 @@ class Engine:
         *,
         workers: int = 4,
         resync: float | None = None,
+        rules: HostRules = NO_RULES,
         on_down: Callable[[], None] = lambda: None,
         on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
     ) -> None:
         self.queue: WorkQueue[str] = WorkQueue()
         self.resync = resync
         self._stopping = threading.Event()
-        self._reconciler = Reconciler(hypervisor, self._stopping.is_set)
+        self._reconciler = Reconciler(hypervisor, rules, self._stopping.is_set)
         self._on_down = on_down
         self._on_outcome = on_outcome
         self._wanted: Mapping[str, Desired] = {}
@@ -84,6 +87,12 @@ class Engine:
         """Something may have happened to a virtual server; others are not looked at."""
         if name in self._wanted:
             self.queue.add(name, Priority.CHANGE)
+
+    def heard(self, name: str, kind: str, device: str) -> None:
+        """libvirt has sent an event; ``device`` is the alias of the one that it is about."""
+        if kind == REMOVAL_FAILED:
+            self._reconciler.refuse_removal(name, device)
+        self.hint(name)
 
     def look_at_all(self) -> None:
         """Look at every virtual server again, after whatever has changed."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.effects import Effect
-from reconvirt.domain.plan import Plan, Step
 
 
 class Phase(StrEnum):
@@ -20,6 +20,8 @@ class Phase(StrEnum):
     """All that can be done while it runs is done."""
     WAITING_FOR_GUEST = "waiting for the guest"
     """The guest was asked and has not answered yet."""
+    NO_ANSWER = "guest does not answer"
+    """The guest was asked often enough, or has refused."""
     REFUSED = "refused"
     """Something is wanted that reconvirt does not do."""
     FAILED = "failed"
@@ -51,11 +53,18 @@ class Outcome:
     again_after: float | None = None
 
 
-def settle(plan: Plan) -> tuple[Phase, str]:
-    """The phase and the sentence for a plan in which no step can be taken now."""
+def settle(plan: Plan, complaint: str = "") -> tuple[Phase, str]:
+    """The phase and the sentence for a plan in which no step can be taken now.
+
+    Args:
+        plan: what is left.
+        complaint: what the guest does not answer; "" while there is hope.
+    """
     if plan.refused:
         change = plan.refused[0]
         return Phase.REFUSED, f"{change.field}: {change.reason}"
+    if complaint:
+        return Phase.NO_ANSWER, complaint
     asked = [change for step in plan.steps for change in step.changes]
     if asked or any(change.effect is Effect.GUEST for change in plan.waiting):
         names = ", ".join(dict.fromkeys(change.field for change in asked or plan.waiting))
@@ -63,4 +72,7 @@ def settle(plan: Plan) -> tuple[Phase, str]:
     if plan.waiting:
         names = ", ".join(dict.fromkeys(change.field for change in plan.waiting))
         return Phase.WAITING_FOR_RESTART, f"at next start: {names}"
+    if plan.unlisted:
+        names = ", ".join(change.field for change in plan.unlisted)
+        return Phase.CONVERGED, f"as its manifest wants it; attached by hand: {names}"
     return Phase.CONVERGED, "as its manifest wants it"

@@ -11,9 +11,13 @@ from typing import ClassVar, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Define:
-    """Make or change the persistent configuration (``virDomainDefineXMLFlags``)."""
+    """Make or change the persistent configuration (``virDomainDefineXMLFlags``).
+
+    ``base`` is the configuration that it was made from; "" for a new virtual server.
+    """
 
     xml: str
+    base: str = ""
     verb: ClassVar[str] = "define"
 
 
@@ -49,11 +53,34 @@ class SetVcpus:
 
 
 @dataclass(frozen=True, slots=True)
-class SetShares:
-    """Change the running CPU weight (``virDomainSetSchedulerParametersFlags``)."""
+class SetMemory:
+    """Ask the guest to fill or empty its balloon (``virDomainSetMemoryFlags``); in KiB."""
 
-    shares: int
-    verb: ClassVar[str] = "set-shares"
+    amount: int
+    verb: ClassVar[str] = "set-memory"
+
+
+@dataclass(frozen=True, slots=True)
+class SetParameter:
+    """Change a tuning parameter of what runs.
+
+    ``virDomainSetSchedulerParametersFlags``, ``virDomainSetMemoryParameters`` or
+    ``virDomainSetBlkioParameters``, by ``group``.
+    """
+
+    group: str
+    name: str
+    value: int
+    verb: ClassVar[str] = "set-parameter"
+
+
+@dataclass(frozen=True, slots=True)
+class SetText:
+    """Change ``title`` or ``description`` of what runs (``virDomainSetMetadata``)."""
+
+    kind: str
+    text: str
+    verb: ClassVar[str] = "set-text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +127,76 @@ class Detach:
     verb: ClassVar[str] = "detach"
 
 
-Action: TypeAlias = (
-    Define
-    | Record
+@dataclass(frozen=True, slots=True)
+class UpdateDevice:
+    """Change a plugged-in device as a whole (``virDomainUpdateDeviceFlags``).
+
+    ``force``: a drive's medium is changed even if the guest has locked its tray.
+    """
+
+    xml: str
+    force: bool = False
+    verb: ClassVar[str] = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Limit the I/O of a disk of what runs (``virDomainSetBlockIoTune``); 0 is no limit."""
+
+    target: str
+    limits: tuple[tuple[str, int | str], ...]
+    verb: ClassVar[str] = "throttle"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateImage:
+    """Make an image file that is missing (``qemu-img create``, chapter 26); size in bytes."""
+
+    path: str
+    format: str
+    size: int | None
+    backing: str | None
+    backing_format: str | None
+    preallocation: str | None
+    verb: ClassVar[str] = "create-image"
+
+
+@dataclass(frozen=True, slots=True)
+class GrowImage:
+    """Make the image of a virtual server that is shut off larger (``qemu-img resize``)."""
+
+    path: str
+    format: str
+    size: int
+    verb: ClassVar[str] = "grow-image"
+
+
+@dataclass(frozen=True, slots=True)
+class GrowDisk:
+    """Make a disk of what runs larger, and its image with it (``virDomainBlockResize``)."""
+
+    target: str
+    size: int
+    verb: ClassVar[str] = "grow-disk"
+
+
+DomainAction: TypeAlias = (
+    Record
     | Start
     | Shutdown
     | SetVcpus
-    | SetShares
+    | SetMemory
+    | SetParameter
+    | SetText
     | AddIothread
     | DeleteIothread
     | SetLifecycleAction
     | Attach
     | Detach
+    | UpdateDevice
+    | Throttle
+    | GrowDisk
 )
+"""What is done to a virtual server that is there."""
+
+Action: TypeAlias = Define | CreateImage | GrowImage | DomainAction

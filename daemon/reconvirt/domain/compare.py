@@ -10,16 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from reconvirt.domain.desired import Statement
+from reconvirt.domain.desired import NOTHING, Statement
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.fields import FIELDS
-from reconvirt.domain.rows import DeviceKind, Field, Stated
+from reconvirt.domain.fragment import contains, index_pieces, piece_key, read_identity
+from reconvirt.domain.kinds.common import is_persistent
+from reconvirt.domain.rows import NOWHERE, DeviceKind, Field, Stated
 from reconvirt.domain.values import Value
+from reconvirt.domain.xmltree import parse_xml
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
-
-_NOTHING = Statement({}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,79 @@ class DeviceDifference:
         return device_path(self.kind, self.identity)
 
 
-Difference: TypeAlias = FieldDifference | DeviceDifference
+@dataclass(frozen=True, slots=True)
+class PieceDifference:
+    """A piece of ``spec.xml`` that is not in force; ``wanted`` None: no longer stated.
+
+    Attributes:
+        key: which piece.
+        found: the element that it speaks of; None where there is none.
+        wanted: the piece.
+        applied: the piece as it was last applied.
+        listed: what the manifest's lists state of the same device; None if they do not.
+    """
+
+    key: str
+    found: _Element | None
+    wanted: str | None
+    applied: str | None
+    listed: Stated | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the manifest, such as ``xml.cpu``."""
+        return piece_path(self.key)
+
+
+Difference: TypeAlias = FieldDifference | DeviceDifference | PieceDifference
 
 
 def device_path(kind: DeviceKind, identity: str) -> str:
     """A device's place in the manifest."""
-    return f"devices.{kind.name}[{identity}]"
+    return kind.path if kind.single else f"{kind.path}[{identity}]"
+
+
+def piece_path(key: str) -> str:
+    """A piece's place in the manifest."""
+    return f"xml.{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """What a statement is compared with.
+
+    Attributes:
+        root: the layer's ``<domain>``.
+        before: what was last applied to it.
+        live: whether it is what runs.
+        unsettled: paths at which the configuration is not as wanted.
+    """
+
+    root: _Element
+    before: Statement
+    live: bool
+    unsettled: frozenset[str]
+
+    def started_with(self, path: str, *, same: bool | None) -> bool:
+        """Whether what runs was started with the wanted value, though it shows another.
+
+        Args:
+            path: of the value.
+            same: whether the mark says so; None where it says nothing. What the configuration
+                has had all along, the running virtual server was started with.
+        """
+        if path in self.before.pending:
+            return False
+        return path not in self.unsettled if same is None else same
 
 
 def compare(
-    wanted: Statement, applied: Statement | None, root: _Element, *, live: bool
+    wanted: Statement,
+    applied: Statement | None,
+    root: _Element,
+    *,
+    live: bool,
+    unsettled: frozenset[str] = frozenset(),
 ) -> tuple[Difference, ...]:
     """All differences between a statement and one layer's XML.
 
@@ -81,15 +145,22 @@ def compare(
         applied: what it stated when it was last applied to this layer.
         root: the layer's ``<domain>``.
         live: whether the layer is the running virtual server.
+        unsettled: for the running one: paths at which the configuration differs.
     """
-    before = applied or _NOTHING
-    fields = _compare_fields(FIELDS, wanted.fields, before.fields, root, live=live)
-    devices = (
-        difference
-        for kind in DEVICES
-        for difference in _compare_devices(kind, wanted, before, root, live=live)
-    )
-    return (*fields, *devices)
+    layer = _Layer(root, applied or NOTHING, live, unsettled)
+    fields = _compare_fields(FIELDS, wanted.fields, layer.before.fields, root, layer)
+    devices = (each for kind in DEVICES for each in _compare_devices(kind, wanted, layer))
+    return (*fields, *devices, *_compare_pieces(wanted, layer))
+
+
+def paths_of(differences: tuple[Difference, ...]) -> frozenset[str]:
+    """Where things differ, the fields of devices each for itself."""
+    paths: set[str] = set()
+    for each in differences:
+        paths.add(each.path)
+        if isinstance(each, DeviceDifference):
+            paths.update(field.path for field in each.fields)
+    return frozenset(paths)
 
 
 def _compare_fields(
@@ -97,47 +168,88 @@ def _compare_fields(
     wanted: Stated,
     applied: Stated,
     element: _Element,
+    layer: _Layer,
     *,
-    live: bool,
     device: str = "",
 ) -> Iterator[FieldDifference]:
     for row in rows:
-        value = wanted.get(row.name)
+        if row.place is NOWHERE or (layer.live and row.config_only):
+            continue
+        value, old = wanted.get(row.name), applied.get(row.name)
+        found = row.read(element) if value is not None or old is not None else None
+        expanded = layer.live and row.expanded
         if value is not None:
-            found = read_field(row, element)
-            if found is None or not row.kind.agrees(value, found, live=live):
-                yield FieldDifference(row, found, value, device)
-        elif row.name in applied:
-            found = read_field(row, element)
-            if found and row.kind.is_rest(applied[row.name], found, live=live):
-                yield FieldDifference(row, found, None, device)
+            if found is not None and row.kind.agrees(value, found, live=layer.live):
+                continue
+            difference = FieldDifference(row, found, value, device)
+            same = None if old is None else row.kind.agrees(value, old, live=False)
+            if not (expanded and layer.started_with(difference.path, same=same)):
+                yield difference
+        elif old is not None and expanded:
+            yield FieldDifference(row, old, None, device)
+        elif old is not None and found and row.kind.is_rest(old, found, live=layer.live):
+            yield FieldDifference(row, found, None, device)
 
 
 def _compare_devices(
-    kind: DeviceKind, wanted: Statement, applied: Statement, root: _Element, *, live: bool
+    kind: DeviceKind, wanted: Statement, layer: _Layer
 ) -> Iterator[DeviceDifference]:
-    listed, before = wanted.devices.get(kind.name, {}), applied.devices.get(kind.name, {})
+    listed = _layer_devices(kind, wanted, live=layer.live)
+    before = _layer_devices(kind, layer.before, live=layer.live)
     if not listed and not before:
         return
-    found = index_devices(kind, root)
+    # A kind outside <devices> is expanded as a whole: libvirt writes out all features of a CPU.
+    expanded = layer.live and kind.where != "devices"
+    found = index_devices(kind, layer.root)
     for identity, stated in listed.items():
-        element, old = found.get(identity), before.get(identity)
-        if element is None:
-            yield DeviceDifference(kind, identity, None, stated, old)
+        element, old, path = found.get(identity), before.get(identity), device_path(kind, identity)
+        fields: tuple[FieldDifference, ...] = ()
+        if element is not None:
+            rows = _compare_fields(kind.fields, stated, old or {}, element, layer, device=path)
+            fields = tuple(rows)
+        same = None if old is None else old == stated
+        if element is not None and not fields:
             continue
-        fields = _compare_fields(
-            kind.fields,
-            stated,
-            old or {},
-            element,
-            live=live,
-            device=device_path(kind, identity),
-        )
-        if differing := tuple(fields):
-            yield DeviceDifference(kind, identity, element, stated, old, differing)
+        if expanded and layer.started_with(path, same=same):
+            continue
+        yield DeviceDifference(kind, identity, element, stated, old, fields)
     for identity, old in before.items():
         if identity not in listed and identity in found:
             yield DeviceDifference(kind, identity, found[identity], None, old)
+
+
+def _layer_devices(kind: DeviceKind, statement: Statement, *, live: bool) -> Mapping[str, Stated]:
+    """A statement's devices of one kind, without hotplug devices for the configuration."""
+    listed = statement.devices.get(kind.name, {})
+    return {name: each for name, each in listed.items() if live or is_persistent(each)}
+
+
+def _compare_pieces(wanted: Statement, layer: _Layer) -> Iterator[PieceDifference]:
+    if not wanted.pieces and not layer.before.pieces:
+        return
+    found, listed = index_pieces(layer.root), _listed_by_key(wanted)
+    for key, text in wanted.pieces.items():
+        element, old = found.get(key), layer.before.pieces.get(key)
+        # What is no longer stated inside a piece shows only against what was applied.
+        settled = old in (None, text) or layer.live
+        if element is not None and settled and contains(element, parse_xml(text)):
+            continue
+        same = None if old is None else old == text
+        if layer.live and element is not None and layer.started_with(piece_path(key), same=same):
+            continue
+        yield PieceDifference(key, element, text, old, listed.get(key))
+    for key, old in layer.before.pieces.items():
+        if key not in wanted.pieces and key in found:
+            yield PieceDifference(key, found[key], None, old, listed.get(key))
+
+
+def _listed_by_key(statement: Statement) -> Mapping[str, Stated]:
+    """The devices of a statement's lists by the keys of the pieces that may speak of them."""
+    return {
+        piece_key(kind.element, identity): stated
+        for kind in DEVICES
+        for identity, stated in statement.devices.get(kind.name, {}).items()
+    }
 
 
 def index_devices(kind: DeviceKind, root: _Element) -> Mapping[str, _Element]:
@@ -145,31 +257,11 @@ def index_devices(kind: DeviceKind, root: _Element) -> Mapping[str, _Element]:
     seen: dict[str, int] = {}
     return {
         kind.identify(read_identity(kind, element), seen): element
-        for element in root.iterfind(f"devices/{kind.element}")
+        for element in root.iterfind(f"{kind.where}/{kind.element}")
     }
-
-
-def read_identity(kind: DeviceKind, element: _Element) -> Stated:
-    """The values that tell this device from others of its kind."""
-    return read_fields(kind, element, kind.identity)
 
 
 def read_fields(kind: DeviceKind, element: _Element, names: tuple[str, ...]) -> Stated:
     """The values of some of a device's fields; those that are not there are left out."""
-    values = ((row.name, read_field(row, element)) for row in kind.fields if row.name in names)
+    values = ((row.name, row.read(element)) for row in kind.fields if row.name in names)
     return {name: value for name, value in values if value is not None}
-
-
-def read_field(row: Field, element: _Element) -> Value | None:
-    """A field's value in libvirt's XML; None where it is not there.
-
-    A value that reconvirt cannot read, such as a word where it knows only numbers, is given as
-    the text it is: it differs from whatever is wanted.
-    """
-    text = row.place.get(element)
-    if text is None:
-        return None
-    try:
-        return row.kind.read(text)
-    except ValueError:
-        return text

@@ -1,7 +1,8 @@
 """How a change takes effect on a running virtual server: the classes of change and their rules.
 
 A rule looks at one difference between what a manifest states and what runs, and says what can be
-done about it. The rules are named in the rows of :mod:`reconvirt.domain.table`.
+done about it. The rules are named in the rows of :mod:`reconvirt.domain.fields` and of the kinds
+of devices.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from reconvirt.domain.actions import (
     AddIothread,
     DeleteIothread,
     SetLifecycleAction,
-    SetShares,
+    SetMemory,
+    SetParameter,
+    SetText,
     SetVcpus,
 )
-from reconvirt.domain.places import iothread_ids, iothreads_in_use
+from reconvirt.domain.joint_places import iothread_ids, iothreads_in_use
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -38,6 +41,21 @@ class Effect(StrEnum):
     """When the virtual server is started the next time."""
     REFUSED = "refused"
     """Never: it would be another virtual server."""
+
+
+class Way(StrEnum):
+    """By what a change of a plugged-in device is made, where it can be made at all."""
+
+    NONE = "none"
+    """By nothing: the device keeps it until the next start."""
+    UPDATE = "update"
+    """With the whole device in one ``virDomainUpdateDeviceFlags``."""
+    MEDIUM = "medium"
+    """Likewise, if it is a drive whose medium can be changed."""
+    THROTTLE = "throttle"
+    """With all limits of the disk in one ``virDomainSetBlockIoTune``."""
+    IMAGE = "image"
+    """Not by libvirt's configuration: the image itself is made or grown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +81,12 @@ class Running:
 
     @property
     def arch(self) -> str:
-        """The architecture, such as ``s390x``."""
-        kind = self.live.find("os/type")
-        return "" if kind is None else kind.get("arch", "")
+        """The guest's processor architecture."""
+        system = self.live.find("os/type")
+        return "" if system is None else system.get("arch", "")
 
 
-Rule: TypeAlias = Callable[[Running, "Value | None", "Value | None"], tuple[Verdict, ...]]
+Rule: TypeAlias = "Callable[[Running, Value | None, Value | None], tuple[Verdict, ...]]"
 """(running, found, wanted) → verdicts; ``wanted`` None: the manifest no longer states it."""
 
 
@@ -79,6 +97,7 @@ class Effects:
     rule: Rule
     summary: str
     effect: Effect
+    way: Way = Way.NONE
 
 
 def at_next_start(why: str) -> Effects:
@@ -91,6 +110,12 @@ def refused(why: str) -> Effects:
     """It cannot be changed at all, and why."""
     verdict = (Verdict(Effect.REFUSED, why),)
     return Effects(lambda _running, _found, _wanted: verdict, why, Effect.REFUSED)
+
+
+def with_device(way: Way, summary: str, otherwise: str) -> Effects:
+    """The device is changed as a whole, where it can be; ``otherwise`` says why not."""
+    verdict = (Verdict(Effect.NEXT_START, otherwise),)
+    return Effects(lambda _running, _found, _wanted: verdict, summary, Effect.LIVE, way)
 
 
 def _vcpus(running: Running, found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
@@ -115,14 +140,47 @@ VCPUS = Effects(
 )
 
 
-def _shares(_running: Running, _found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
+def _balloon(running: Running, _found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
     if wanted is None:
-        why = "libvirt cannot unset it while the virtual server runs"
+        why = "what no manifest states any longer is set back at the next start"
         return (Verdict(Effect.NEXT_START, why),)
-    return (Verdict(Effect.LIVE, "the CPU weight is a cgroup setting", SetShares(int(wanted))),)
+    balloon = running.live.find("devices/memballoon")
+    if balloon is None or balloon.get("model") == "none":
+        return (Verdict(Effect.NEXT_START, "it was started without a memory balloon"),)
+    if int(wanted) > int(running.live.findtext("memory") or 0):
+        return (Verdict(Effect.NEXT_START, "it was started with less memory than that"),)
+    return (Verdict(Effect.GUEST, "the guest fills its balloon", SetMemory(int(wanted))),)
 
 
-SHARES = Effects(_shares, "a cgroup setting of the host", Effect.LIVE)
+BALLOON = Effects(_balloon, "the guest fills or empties its memory balloon", Effect.GUEST)
+
+
+def parameter(group: str, name: str) -> Effects:
+    """A tuning parameter of the host's control groups.
+
+    Args:
+        group: ``scheduler``, ``memory`` or ``blkio``: libvirt's call for it.
+        name: libvirt's name of the parameter.
+    """
+
+    def rule(_: Running, _found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
+        if wanted is None:
+            why = "libvirt cannot unset it while the virtual server runs"
+            return (Verdict(Effect.NEXT_START, why),)
+        action = SetParameter(group, name, int(wanted))
+        return (Verdict(Effect.LIVE, "a control group setting of the host", action),)
+
+    return Effects(rule, "a control group setting of the host", Effect.LIVE)
+
+
+def label(kind: str) -> Effects:
+    """The title or the description, which libvirt keeps and does nothing with."""
+
+    def rule(_: Running, _found: Value | None, wanted: Value | None) -> tuple[Verdict, ...]:
+        action = SetText(kind, str(wanted or ""))
+        return (Verdict(Effect.LIVE, "libvirt only keeps it", action),)
+
+    return Effects(rule, "libvirt only keeps it", Effect.LIVE)
 
 
 def _iothreads(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from reconvirt.domain.desired import Statement
-from reconvirt.domain.places import reach
+from reconvirt.domain.xmltree import reach
 
 if TYPE_CHECKING:
     from lxml.etree import _Element

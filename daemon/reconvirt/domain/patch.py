@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from reconvirt.domain.compare import DeviceDifference, Difference, FieldDifference
-from reconvirt.domain.places import reach
+from reconvirt.domain.compare import (
+    DeviceDifference,
+    Difference,
+    FieldDifference,
+    PieceDifference,
+    index_devices,
+)
+from reconvirt.domain.devices import KIND_BY_ELEMENT
+from reconvirt.domain.fragment import DEVICES, index_pieces, merge, withdraw
 from reconvirt.domain.rows import DeviceKind, Field, Stated
+from reconvirt.domain.xmltree import is_bare, parse_xml, reach, remove
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -42,12 +50,16 @@ def patch(
     """
     patched = copy.deepcopy(root)
     counterpart = dict(zip(root.iter(), patched.iter(), strict=True))
-    devices = [each for each in differences if isinstance(each, DeviceDifference)]
-    for device in devices:
-        if device.found is None:
-            _add_device(patched, device, running)
-        else:
-            _change_device(counterpart[device.found], device)
+    differences = tuple(differences)
+    for device in differences:
+        if isinstance(device, DeviceDifference):
+            if device.found is None:
+                _add_device(patched, device, running)
+            else:
+                _change_device(counterpart[device.found], device)
+    for piece in differences:
+        if isinstance(piece, PieceDifference):
+            _change_piece(patched, piece)
     # After the devices: the number of I/O threads depends on which ones are in use.
     for difference in differences:
         if isinstance(difference, FieldDifference):
@@ -58,33 +70,89 @@ def patch(
 def render_device(kind: DeviceKind, stated: Stated) -> _Element:
     """A new device's element."""
     element = etree.Element(kind.element)
-    _put(kind, element, stated)
+    put_fields(kind, element, stated)
     return element
+
+
+def put_fields(kind: DeviceKind, element: _Element, stated: Stated) -> None:
+    """Write a device's values into its element, in the order of the rows."""
+    for row in kind.fields:
+        if (value := stated.get(row.name)) is not None:
+            row.place.put(element, row.kind.write(value))
+
+
+def place_device(element: _Element, config: _Element, running: _Element | None) -> None:
+    """Choose an address for a new channel device that is free in both layers.
+
+    libvirt would choose the lowest that is free in one of them alone; with a device that was
+    plugged only into the running domain, the new one would come up elsewhere after the next
+    start, and the guest would give its interface another name.
+    """
+    if running is not None and element.find("address") is None and _is_channel_device(element):
+        _reserve_device_number(element, config, running)
 
 
 def _add_device(root: _Element, difference: DeviceDifference, running: _Element | None) -> None:
     element = render_device(difference.kind, difference.wanted or {})
-    if running is not None and element.find("address") is None and _is_channel_device(element):
-        _reserve_device_number(element, root, running)
-    reach(root, "devices").append(element)
+    _keep_address(difference, element, running)
+    place_device(element, root, running)
+    reach(root, difference.kind.where).append(element)
+
+
+def _keep_address(
+    difference: DeviceDifference, element: _Element, running: _Element | None
+) -> None:
+    """A device that is plugged in already shall stay where it is when it becomes persistent."""
+    if running is None or element.find("address") is not None:
+        return
+    plugged = index_devices(difference.kind, running).get(difference.identity)
+    address = None if plugged is None else plugged.find("address")
+    if address is not None:
+        element.append(copy.deepcopy(address))
 
 
 def _change_device(element: _Element, difference: DeviceDifference) -> None:
     if difference.wanted is None:
-        parent = element.getparent()
-        if parent is not None:
-            parent.remove(element)
+        remove(element)
         return
     for field in difference.fields:
         if field.wanted is None:
             field.row.place.drop(element)
-    _put(difference.kind, element, difference.wanted)
+    # All of them, in their order: a changed bus has displaced a stated address.
+    put_fields(difference.kind, element, difference.wanted)
 
 
-def _put(kind: DeviceKind, element: _Element, stated: Stated) -> None:
-    for row in kind.fields:
-        if (value := stated.get(row.name)) is not None:
-            row.place.put(element, row.kind.write(value))
+def _change_piece(root: _Element, difference: PieceDifference) -> None:
+    key = difference.key
+    # Looked up afresh: an earlier difference may have added the device that it speaks of.
+    found = index_pieces(root).get(key)
+    is_device = key.startswith(f"{DEVICES}.")
+    applied = parse_xml(difference.applied) if difference.applied else None
+    if difference.wanted is None:
+        if found is None or applied is None:
+            return
+        if is_device and difference.listed is None:
+            remove(found)
+            return
+        withdraw(found, applied, None)
+        _put_listed(found, difference)
+        if is_bare(found):
+            remove(found)
+        return
+    wanted = parse_xml(difference.wanted)
+    if found is None:
+        (reach(root, DEVICES) if is_device else root).append(wanted)
+        return
+    if applied is not None:
+        withdraw(found, applied, wanted)
+    merge(found, wanted)
+    _put_listed(found, difference)
+
+
+def _put_listed(element: _Element, difference: PieceDifference) -> None:
+    """What the manifest's lists state of the same device stays, whatever a piece takes away."""
+    if difference.listed is not None:
+        put_fields(KIND_BY_ELEMENT[str(element.tag)], element, difference.listed)
 
 
 def _write(row: Field, root: _Element, difference: FieldDifference) -> None:
@@ -99,16 +167,12 @@ def _is_channel_device(element: _Element) -> bool:
     if element.tag == "disk":
         target = element.find("target")
         return target is not None and target.get("bus") == "virtio"
-    return element.tag == "interface"
+    return element.tag in ("interface", "rng") or (
+        element.tag == "controller" and element.get("type") == "scsi"
+    )
 
 
 def _reserve_device_number(element: _Element, root: _Element, running: _Element) -> None:
-    """Choose a device number that is free in the configuration and in the running domain.
-
-    libvirt would choose the lowest that is free in the configuration alone; with a device that
-    was plugged only into the running domain, the new one would come up elsewhere after the next
-    start, and the guest would give its interface another name.
-    """
     here, there = set(_device_numbers(root)), set(_device_numbers(running))
     if there <= here:
         return

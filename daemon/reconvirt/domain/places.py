@@ -10,23 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from lxml import etree
+from reconvirt.domain.xmltree import clear, prune, prune_bare, reach
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
-
-_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=True)
-
-
-def parse_xml(text: str) -> _Element:
-    """The root element of libvirt's XML; entities are never resolved."""
-    return etree.fromstring(text, _PARSER)
-
-
-def print_xml(element: _Element) -> str:
-    """The element as indented text, as ``virsh dumpxml`` would show it."""
-    etree.indent(element)
-    return etree.tostring(element, encoding="unicode")
 
 
 class Place(Protocol):
@@ -39,7 +26,27 @@ class Place(Protocol):
         """Write the text, making the elements that lead there."""
 
     def drop(self, root: _Element) -> None:
-        """Remove what stands here, and the elements that this leaves empty."""
+        """Remove what stands here, and the elements that this leaves empty or senseless."""
+
+    def consume(self, root: _Element) -> None:
+        """Remove exactly what :meth:`get` reads, so that what no place reads is left over."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nowhere:
+    """No place in libvirt's XML: the field says something about the thing, not of it."""
+
+    def get(self, root: _Element) -> str | None:
+        """Never anything."""
+
+    def put(self, root: _Element, text: str) -> None:
+        """Write nothing."""
+
+    def drop(self, root: _Element) -> None:
+        """Remove nothing."""
+
+    def consume(self, root: _Element) -> None:
+        """Remove nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +56,24 @@ class Text:
     path: str
 
     def get(self, root: _Element) -> str | None:
-        """The element's text; an empty element reads as the empty text."""
+        """The element's text; an empty element says nothing."""
         element = root.find(self.path)
-        return None if element is None else (element.text or "")
+        return None if element is None else (element.text or None)
 
     def put(self, root: _Element, text: str) -> None:
         """Set the element's text."""
         reach(root, self.path).text = text
 
     def drop(self, root: _Element) -> None:
-        """Remove the element."""
+        """Remove the element, attributes and all."""
         prune(root, self.path)
+
+    def consume(self, root: _Element) -> None:
+        """Remove the text, and the element if nothing else is in it."""
+        element = root.find(self.path)
+        if element is not None:
+            element.text = None
+            prune_bare(root, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +92,37 @@ class Attribute:
 
     def get(self, root: _Element) -> str | None:
         """The attribute's text."""
-        element = root.find(self.path) if self.path else root
+        element = self._find(root)
         return None if element is None else element.get(self.name)
 
     def put(self, root: _Element, text: str) -> None:
         """Set the attribute."""
-        if self.get(root) != text:
-            for path in (*self.displaces, *((self.path,) if self.alone else ())):
+        element = self._find(root)
+        before = None if element is None else element.get(self.name)
+        if before not in (None, text):
+            for path in self.displaces:
                 prune(root, path)
+            if self.alone and element is not None:
+                clear(element)
         (reach(root, self.path) if self.path else root).set(self.name, text)
 
     def drop(self, root: _Element) -> None:
         """Remove the attribute, and its element if nothing is left in it."""
-        element = root.find(self.path) if self.path else root
-        if element is None:
-            return
-        if self.name in element.attrib:
-            del element.attrib[self.name]
-        if self.alone or (self.path and is_bare(element)):
+        if self.alone and self.path:
             prune(root, self.path)
+        else:
+            self.consume(root)
+
+    def consume(self, root: _Element) -> None:
+        """Remove the attribute, and its element if nothing is left in it."""
+        element = self._find(root)
+        if element is not None and self.name in element.attrib:
+            del element.attrib[self.name]
+            if self.path:
+                prune_bare(root, self.path)
+
+    def _find(self, root: _Element) -> _Element | None:
+        return root.find(self.path) if self.path else root
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +145,10 @@ class Presence:
     def drop(self, root: _Element) -> None:
         """Remove the element."""
         prune(root, self.path)
+
+    def consume(self, root: _Element) -> None:
+        """Remove the element if nothing is in it."""
+        prune_bare(root, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,100 +182,68 @@ class Amount:
         """Remove the element."""
         prune(root, self.path)
 
-
-@dataclass(frozen=True, slots=True)
-class CurrentVcpus:
-    """``current`` of ``<vcpu>``; libvirt leaves it out where it equals the maximum.
-
-    ``<vcpus>``, which libvirt writes after a hotplug to say which ones are on, contradicts a new
-    number and goes.
-    """
-
-    def get(self, root: _Element) -> str | None:
-        """The number of vCPUs that are on."""
-        element = root.find("vcpu")
-        return None if element is None else element.get("current", element.text)
-
-    def put(self, root: _Element, text: str) -> None:
-        """Set the number."""
-        reach(root, "vcpu").set("current", text)
-        prune(root, "vcpus")
-
-    def drop(self, root: _Element) -> None:
-        """Turn on all of them."""
-        element = root.find("vcpu")
-        if element is not None and "current" in element.attrib:
-            del element.attrib["current"]
-        prune(root, "vcpus")
+    def consume(self, root: _Element) -> None:
+        """Remove number and unit, and the element if nothing else is in it."""
+        element = root.find(self.path)
+        if element is not None:
+            element.text = None
+            element.attrib.pop("unit", "")
+            prune_bare(root, self.path)
 
 
 @dataclass(frozen=True, slots=True)
-class IothreadCount:
-    """``<iothreads>``, with the ids that libvirt keeps in ``<iothreadids>``.
+class AddressNumber:
+    """A number of a device's ``<address>``: libvirt wants hexadecimal in ccw and pci addresses.
 
-    libvirt gives new ones the lowest free ids. When the number shrinks, the highest ids that no
-    disk uses go first.
+    Elsewhere (``drive``, ``virtio-serial``) its schema allows decimal numbers only.
     """
 
+    name: str
+
     def get(self, root: _Element) -> str | None:
-        """The number of I/O threads; none is 0."""
-        return root.findtext("iothreads") or "0"
+        """The number as it is spelled."""
+        element = root.find("address")
+        return None if element is None else element.get(self.name)
+
+    def put(self, root: _Element, text: str) -> None:
+        """Set the number, in the spelling of the address's type."""
+        element = reach(root, "address")
+        digits = _HEXADECIMAL.get(element.get("type", ""), {}).get(self.name)
+        element.set(self.name, text if digits is None else f"0x{int(text):0{digits}x}")
+
+    def drop(self, root: _Element) -> None:
+        """Remove the number, and the address if nothing is left of it."""
+        self.consume(root)
+
+    def consume(self, root: _Element) -> None:
+        """Remove the number, and the address if nothing is left of it."""
+        Attribute("address", self.name).consume(root)
+
+
+_HEXADECIMAL = {
+    "ccw": {"cssid": 2, "ssid": 1, "devno": 4},
+    "pci": {"domain": 4, "bus": 2, "slot": 2, "function": 1},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBus:
+    """``bus`` of a host device's ``<source><address>``: hexadecimal for PCI, else decimal."""
+
+    def get(self, root: _Element) -> str | None:
+        """The number as it is spelled."""
+        element = root.find("source/address")
+        return None if element is None else element.get("bus")
 
     def put(self, root: _Element, text: str) -> None:
         """Set the number."""
-        wanted = int(text)
-        used = iothreads_in_use(root)
-        ids = root.findall("iothreadids/iothread")
-        ids.sort(key=lambda each: (int(each.get("id", "0")) not in used, int(each.get("id", "0"))))
-        for surplus in ids[wanted:]:
-            parent = surplus.getparent()
-            if parent is not None:
-                parent.remove(surplus)
-        if not wanted:
-            self.drop(root)
-            return
-        reach(root, "iothreads").text = text
+        spelled = f"0x{int(text):02x}" if root.get("type") == "pci" else text
+        reach(root, "source/address").set("bus", spelled)
 
     def drop(self, root: _Element) -> None:
-        """Remove all I/O threads."""
-        prune(root, "iothreads")
-        prune(root, "iothreadids")
+        """Remove the number."""
+        self.consume(root)
 
-
-def iothread_ids(root: _Element) -> frozenset[int]:
-    """The ids of a virtual server's I/O threads."""
-    listed = {int(each.get("id", "0")) for each in root.findall("iothreadids/iothread")}
-    count = int(root.findtext("iothreads") or 0)
-    free = (number for number in range(1, count + len(listed) + 1) if number not in listed)
-    return frozenset(listed | {next(free) for _ in range(count - len(listed))})
-
-
-def iothreads_in_use(root: _Element) -> frozenset[int]:
-    """The ids of the I/O threads that disks and controllers of a virtual server use."""
-    drivers = root.iterfind("devices/*/driver[@iothread]")
-    return frozenset(int(driver.get("iothread", "0")) for driver in drivers)
-
-
-def reach(root: _Element, path: str) -> _Element:
-    """The element at the path below root, made where it is missing."""
-    element = root
-    for tag in path.split("/"):
-        child = element.find(tag)
-        element = etree.SubElement(element, tag) if child is None else child
-    return element
-
-
-def prune(root: _Element, path: str) -> None:
-    """Remove the element at the path, and the parents that this leaves bare."""
-    element = root.find(path)
-    while element is not None and element is not root:
-        parent = element.getparent()
-        if parent is None:
-            return
-        parent.remove(element)
-        element = parent if is_bare(parent) else None
-
-
-def is_bare(element: _Element) -> bool:
-    """Whether an element says nothing: no attribute, child or text."""
-    return not (element.attrib or len(element) or (element.text or "").strip())
+    def consume(self, root: _Element) -> None:
+        """Remove the number, and the address if nothing is left of it."""
+        Attribute("source/address", "bus").consume(root)

@@ -7,103 +7,78 @@ observing and planning again after each.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconvirt.domain.actions import (
-    Action,
     AddIothread,
     Attach,
+    CreateImage,
     Define,
     DeleteIothread,
     Detach,
+    GrowDisk,
+    GrowImage,
     Record,
     SetLifecycleAction,
-    SetShares,
+    SetMemory,
+    SetParameter,
+    SetText,
     SetVcpus,
     Shutdown,
     Start,
+    Throttle,
+    UpdateDevice,
 )
-from reconvirt.domain.compare import Difference, FieldDifference, compare
+from reconvirt.domain.changes import Change, Plan, Step, make_change
+from reconvirt.domain.compare import Difference, FieldDifference, compare, index_devices, paths_of
 from reconvirt.domain.desired import Desired, Statement
-from reconvirt.domain.effects import Effect, Running, Verdict
-from reconvirt.domain.hotplug import judge_device
+from reconvirt.domain.effects import Effect, Running
+from reconvirt.domain.foreign import find_foreign, report_foreign
+from reconvirt.domain.image_plan import Images, plan_images
+from reconvirt.domain.kinds.common import is_persistent
+from reconvirt.domain.kinds.disks import DISK
 from reconvirt.domain.mark import mark_element, read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.patch import empty_domain, patch
-from reconvirt.domain.places import parse_xml, print_xml
-from reconvirt.domain.show import Shown, show_difference
+from reconvirt.domain.resolve import keep_unresolved
+from reconvirt.domain.rules import NO_RULES, HostRules, object_to
+from reconvirt.domain.running import LivePlan, plan_running, record_live
+from reconvirt.domain.xmltree import parse_xml, print_xml
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One thing that is not as wanted.
+class Host:
+    """What a plan must know of the host besides the virtual server.
 
     Attributes:
-        field: its place in the manifest, such as ``vcpu.current`` or ``devices.disks[vdb]``.
-        old: what is there, as a person reads it; None for nothing.
-        new: what is wanted; None for nothing.
-        effect: when the change takes effect.
-        reason: why then.
+        rules: what its configuration allows.
+        images: what stands at the paths of the images that are to be made.
     """
 
-    field: str
-    old: Shown
-    new: Shown
-    effect: Effect
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One action and the changes that it makes."""
-
-    action: Action
-    changes: tuple[Change, ...]
-
-    @property
-    def asks(self) -> bool:
-        """Whether the step has only asked when its call returns, and the answer comes later."""
-        # Without a wait for the guest, too, libvirt takes a device away after the call.
-        return isinstance(self.action, Detach) or any(
-            change.effect is Effect.GUEST for change in self.changes
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do about one virtual server.
-
-    Attributes:
-        name: its name.
-        steps: what to do now, in order.
-        waiting: what takes effect at the next start.
-        refused: what will not be done, and why.
-    """
-
-    name: str
-    steps: tuple[Step, ...] = ()
-    waiting: tuple[Change, ...] = ()
-    refused: tuple[Change, ...] = ()
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to do, to wait for or to complain about."""
-        return not (self.steps or self.waiting or self.refused)
+    rules: HostRules = NO_RULES
+    images: Images = field(default_factory=dict)
 
 
 _ORDER = (
-    Define,
+    CreateImage,
+    GrowImage,
     Record,
+    Define,
     AddIothread,
     SetVcpus,
-    SetShares,
+    SetMemory,
+    SetParameter,
+    SetText,
     SetLifecycleAction,
     Detach,
     Attach,
+    UpdateDevice,
+    Throttle,
+    GrowDisk,
     DeleteIothread,
     Start,
     Shutdown,
@@ -116,12 +91,14 @@ _BY_HAND = {
     State.CRASHED: "it has crashed and is preserved; dump it, then 'virsh destroy' ends it",
     State.SUSPENDED: "the guest sleeps; 'virsh dompmwakeup' wakes it",
 }
+_NO_HOST = Host()
 
 
 def make_plan(
     desired: Desired,
     observed: Observed | None,
     hindrances: Mapping[str, str] | None = None,
+    host: Host = _NO_HOST,
 ) -> Plan:
     """What to do so that a virtual server becomes as its manifest wants it.
 
@@ -130,49 +107,111 @@ def make_plan(
         observed: what libvirt has; None where it has no such domain.
         hindrances: fields that libvirt refused to change live, with its reason; they wait for
             the next start.
+        host: what must be known of the host.
     """
-    mark = None
+    objections = object_to(desired, host.rules)
+    if any(not change.field.startswith("devices.") for change in objections):
+        return Plan(desired.name, refused=objections)
     if observed is None:
-        config, refusals = empty_domain(desired.name, desired.expected_uuid), []
-        differences = compare(desired.statement, None, config, live=False)
-    else:
-        config = parse_xml(observed.config)
-        mark = read_mark(config)
-        if strange := _strangers(desired, observed, mark):
-            return Plan(desired.name, refused=(strange,))
-        differences = compare(desired.statement, mark, config, live=False)
-        refusals = [_refusal(each) for each in differences if _is_refused(each)]
-        if refusals:
-            return Plan(desired.name, refused=tuple(refusals))
-    live = parse_xml(observed.live) if observed and observed.live else None
+        return _plan_new(desired, host, objections)
+    config = parse_xml(observed.config)
+    mark = read_mark(config)
+    if strange := _strangers(desired, observed, mark):
+        return Plan(desired.name, refused=(strange,))
+    desired = replace(desired, statement=keep_unresolved(desired.statement, desired, mark))
+    differences = compare(desired.statement, mark, config, live=False)
+    if refusals := [_refusal(each) for each in differences if _is_refused(each)]:
+        return Plan(desired.name, refused=tuple(refusals))
+    if desired.policy.unlisted == "detach":
+        differences += tuple(find_foreign(desired.statement, mark, config))
+    live = parse_xml(observed.live) if observed.live else None
     target = patch(config, differences, live) if differences else config
-    steps, waiting = list[Step](), list[Change]()
-    going_on = desired.state == "running" and observed is not None and observed.state in _RUNS
-    if live is not None and going_on:
-        steps, waiting, refusals = _plan_live(desired, Running(live, target), hindrances or {})
+    made = _Made([], [], list(objections))
+    changing = live if desired.state != "shutoff" and observed.state in _RUNS else None
+    unsettled = paths_of(differences)
+    if changing is not None:
+        running = Running(changing, target)
+        made.take(plan_running(desired, running, hindrances or {}, unsettled))
+    _plan_images(desired, host, live, made)
     # One that was taken over and needs no change is not written to, not even for the mark.
-    if observed is None or mark is not None or differences or steps:
-        steps += _plan_config(desired, mark, target, differences, new=observed is None)
-        if live is not None and going_on:
-            steps += _record_live(desired.statement, live)
-    state = _plan_state(desired, observed)
-    steps += [each for each in state if isinstance(each, Step)]
-    refusals += [each for each in state if isinstance(each, Change)]
-    steps.sort(key=lambda step: _ORDER.index(type(step.action)))
-    return Plan(desired.name, tuple(steps), tuple(waiting), tuple(refusals))
+    if mark is not None or differences or made.steps:
+        made.steps += _plan_config(desired.statement, observed.config, mark, target, differences)
+        if changing is not None:
+            made.steps += record_live(desired.statement, changing, unsettled)
+    _plan_state(desired, observed, made)
+    return made.plan(desired.name, _unlisted(desired, (mark, config), live))
+
+
+def _unlisted(
+    desired: Desired, config: tuple[Statement | None, _Element], live: _Element | None
+) -> tuple[Change, ...]:
+    """The devices that were attached by hand, where they are only reported."""
+    if desired.policy.unlisted != "report":
+        return ()
+    layers = [config] + ([(read_mark(live), live)] if live is not None else [])
+    return report_foreign(*(find_foreign(desired.statement, *each) for each in layers))
 
 
 def render(desired: Desired, observed: Observed | None = None) -> str:
     """The domain XML that a manifest leads to: a new one, or the current one patched."""
     if observed is None:
-        config = empty_domain(desired.name, desired.expected_uuid)
-        differences = compare(desired.statement, None, config, live=False)
-    else:
-        config = parse_xml(observed.config)
-        differences = compare(desired.statement, read_mark(config), config, live=False)
+        return print_xml(_new_domain(desired)[0])
+    config = parse_xml(observed.config)
+    differences = compare(desired.statement, read_mark(config), config, live=False)
     target = patch(config, differences)
     write_mark(target, desired.statement)
     return print_xml(target)
+
+
+@dataclass(slots=True)
+class _Made:
+    """A plan in the making."""
+
+    steps: list[Step]
+    waiting: list[Change]
+    refused: list[Change]
+
+    def take(self, live: LivePlan) -> None:
+        """Add what was found about what runs."""
+        self.steps += live.steps
+        self.waiting += live.waiting
+        self.refused += live.refused
+
+    def add(self, each: Step | Change) -> None:
+        """Add a step, or a change that is refused."""
+        if isinstance(each, Step):
+            self.steps.append(each)
+        else:
+            self.refused.append(each)
+
+    def plan(self, name: str, unlisted: tuple[Change, ...] = ()) -> Plan:
+        """The plan, its steps in the order in which they must be taken."""
+
+        def order(numbered: tuple[int, Step]) -> tuple[int, int]:
+            number, step = numbered
+            # What is attached to a controller is taken away before the controller.
+            backwards = isinstance(step.action, Detach)
+            return _ORDER.index(type(step.action)), -number if backwards else number
+
+        steps = tuple(step for _, step in sorted(enumerate(self.steps), key=order))
+        return Plan(name, steps, tuple(self.waiting), tuple(self.refused), unlisted)
+
+
+def _new_domain(desired: Desired) -> tuple[_Element, tuple[Difference, ...]]:
+    empty = empty_domain(desired.name, desired.expected_uuid)
+    differences = compare(desired.statement, None, empty, live=False)
+    target = patch(empty, differences)
+    write_mark(target, desired.statement)
+    return target, differences
+
+
+def _plan_new(desired: Desired, host: Host, objections: tuple[Change, ...]) -> Plan:
+    target, differences = _new_domain(desired)
+    changes = tuple(make_change(each, Effect.NEXT_START, _CONFIGURED) for each in differences)
+    made = _Made([Step(Define(print_xml(target)), changes)], [], list(objections))
+    _plan_images(desired, host, None, made)
+    _plan_state(desired, None, made)
+    return made.plan(desired.name)
 
 
 def _strangers(desired: Desired, observed: Observed, mark: Statement | None) -> Change | None:
@@ -183,7 +222,7 @@ def _strangers(desired: Desired, observed: Observed, mark: Statement | None) -> 
     if mark is None and observed.uuid != desired.expected_uuid:
         why = (
             "a virtual server of this name exists that reconvirt did not make; to take it over, "
-            f"state metadata.uuid: {observed.uuid}"
+            f"state metadata.uuid: {observed.uuid}, or let 'reconvirt import' write its manifest"
         )
         return Change("metadata.uuid", observed.uuid, None, Effect.REFUSED, why)
     return None
@@ -197,106 +236,48 @@ def _is_refused(difference: Difference) -> bool:
 
 def _refusal(difference: Difference) -> Change:
     reason = difference.row.effects.summary if isinstance(difference, FieldDifference) else ""
-    return _change(difference, Effect.REFUSED, reason)
-
-
-def _change(difference: Difference, effect: Effect, reason: str) -> Change:
-    old, new = show_difference(difference)
-    return Change(difference.path, old, new, effect, reason)
+    return make_change(difference, Effect.REFUSED, reason)
 
 
 def _plan_config(
-    desired: Desired,
+    statement: Statement,
+    base: str,
     mark: Statement | None,
     target: _Element,
     differences: Iterable[Difference],
-    *,
-    new: bool,
 ) -> list[Step]:
     """At most one step: a define that makes all changes at once, or the mark alone."""
-    changes = tuple(_change(each, Effect.NEXT_START, _CONFIGURED) for each in differences)
-    if changes or new:
-        write_mark(target, desired.statement)
-        return [Step(Define(print_xml(target)), changes)]
-    if mark != desired.statement:
-        return [Step(Record(mark_element(desired.statement), live=False), ())]
+    changes = tuple(make_change(each, Effect.NEXT_START, _CONFIGURED) for each in differences)
+    if changes:
+        write_mark(target, statement)
+        return [Step(Define(print_xml(target), base), changes)]
+    if mark != statement:
+        return [Step(Record(mark_element(statement), live=False), ())]
     return []
 
 
-def _plan_live(
-    desired: Desired, running: Running, hindrances: Mapping[str, str]
-) -> tuple[list[Step], list[Change], list[Change]]:
-    """Steps, what waits, and what is refused, for the running virtual server."""
-    steps: list[Step] = []
-    waiting: list[Change] = []
-    refused: list[Change] = []
-    mark = read_mark(running.live)
-    for difference in compare(desired.statement, mark, running.live, live=True):
-        for path, judged, verdict in _judge(difference, running):
-            if verdict.action is not None and path in hindrances:
-                verdict = Verdict(Effect.NEXT_START, hindrances[path])  # noqa: PLW2901 - as decided
-            change = replace(_change(judged, verdict.effect, verdict.reason), field=path)
-            if verdict.action is not None:
-                steps.append(Step(verdict.action, (change,)))
-            elif verdict.effect is Effect.REFUSED:
-                refused.append(change)
-            else:
-                waiting.append(change)
-    return steps, waiting, refused
+def _plan_images(desired: Desired, host: Host, live: _Element | None, made: _Made) -> None:
+    plugged = frozenset(index_devices(DISK, live)) if live is not None else frozenset()
+    for each in plan_images(desired, host.images, plugged=plugged, active=live is not None):
+        made.add(each)
 
 
-def _judge(difference: Difference, running: Running) -> Iterable[tuple[str, Difference, Verdict]]:
-    if isinstance(difference, FieldDifference):
-        for verdict in difference.row.effects.rule(running, difference.found, difference.wanted):
-            yield difference.path, difference, verdict
-    elif difference.fields:
-        for field in difference.fields:
-            for verdict in field.row.effects.rule(running, field.found, field.wanted):
-                yield field.path, field, verdict
-    else:
-        yield difference.path, difference, judge_device(difference, running)
-
-
-def _record_live(statement: Statement, live: _Element) -> list[Step]:
-    """Keep the mark of the running virtual server true before anything is plugged.
-
-    It lists what is wanted and what is still to be given back, so that a daemon that is killed
-    at any moment knows afterwards what it has plugged.
-    """
-    mark = read_mark(live)
-    target = statement.including(_outstanding(statement, mark, live))
-    if mark == target:
-        return []
-    return [Step(Record(mark_element(target), live=True), ())]
-
-
-def _outstanding(statement: Statement, mark: Statement | None, live: _Element) -> Statement:
-    """What the running virtual server still has of what was stated once."""
-    fields: dict[str, str | int | bool] = {}
-    devices: dict[str, dict[str, Mapping[str, str | int | bool]]] = {}
-    for each in compare(statement, mark, live, live=True):
-        if isinstance(each, FieldDifference):
-            if each.wanted is None and each.found is not None:
-                fields[each.row.name] = each.found
-        elif each.wanted is None and each.applied is not None:
-            devices.setdefault(each.kind.name, {})[each.identity] = each.applied
-    return Statement(fields, devices)
-
-
-def _plan_state(desired: Desired, observed: Observed | None) -> list[Step | Change]:
+def _plan_state(desired: Desired, observed: Observed | None, made: _Made) -> None:
     found = observed.state if observed else None
     if desired.state == "running":
+        if any(is_persistent(each.stated) for each in desired.unresolved):
+            return  # libvirt would not start it without the device, either
         if found in (None, State.SHUTOFF):
             why = "it shall run"
-            return [Step(Start(), (_state(found, "running", Effect.LIVE, why),))]
-        if found in _BY_HAND:
-            return [_state(found, "running", Effect.REFUSED, _BY_HAND[found])]
-    elif found in _RUNS:
-        why = "the guest is asked to shut down"
-        return [Step(Shutdown(), (_state(found, "shut off", Effect.GUEST, why),))]
-    elif found in _BY_HAND:
-        return [_state(found, "shut off", Effect.REFUSED, _BY_HAND[found])]
-    return []
+            made.add(Step(Start(), (_state(found, "running", Effect.LIVE, why),)))
+        elif found in _BY_HAND:
+            made.add(_state(found, "running", Effect.REFUSED, _BY_HAND[found]))
+    elif desired.state == "shutoff":
+        if found in _RUNS:
+            why = "the guest is asked to shut down"
+            made.add(Step(Shutdown(), (_state(found, "shut off", Effect.GUEST, why),)))
+        elif found in _BY_HAND:
+            made.add(_state(found, "shut off", Effect.REFUSED, _BY_HAND[found]))
 
 
 def _state(found: State | None, wanted: str, effect: Effect, why: str) -> Change:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.rows import Field
+from reconvirt.domain.values import Schema
 
 _HEAD = """# Manifests
 
@@ -29,7 +30,15 @@ documents. For completion in an editor begin a file with
 | `metadata.uuid` | its uuid; derived from the name if not stated. Stating the uuid of an existing \
 virtual server takes that one over |
 | `metadata.labels` | words of your own to sort virtual servers by |
-| `spec.state` | `running` (the default) or `shutoff`; to shut off, the guest is asked |
+| `spec.state` | `running` (the default), `shutoff` – the guest is asked to shut down –, or `any`: \
+it is left in the state it is in |
+| `spec.policy.unlisted` | what is done about disks, interfaces and host devices that were \
+attached by hand: `report` (the default) or `detach` |
+| `spec.policy.media` | `ask` (the default): a medium that the guest has locked stays; `force`: it \
+is changed all the same |
+| `spec.policy.migration.copied` | the disks, by target.dev, whose storage is to be copied in a \
+live migration; `validate` warns of what would make that impossible |
+| `spec.xml` | anything else, see below |
 
 The last column tells when a change takes effect on a virtual server that runs; the configuration,
 which every start uses, is changed at once in every case. **Bold** keys must be stated.
@@ -37,15 +46,45 @@ which every start uses, is changed at once in every case. **Bold** keys must be 
 ## `spec`
 """
 
-_VCPU = "\n`vcpu: 2` is short for `vcpu: {maximum: 2}`.\n"
+_SHORT = """
+`vcpu: 2` is short for `vcpu: {maximum: 2}`, and `memory: 4 GiB` for `memory: {size: 4 GiB}`.
+"""
+
+_XML = """
+## `spec.xml`
+
+Whatever else libvirt's domain XML has, as a `<domain>`:
+
+```yaml
+spec:
+  xml: |
+    <domain>
+      <memoryBacking><source type="memfd"/><access mode="shared"/></memoryBacking>
+      <devices>
+        <sound model="ich9"/>
+      </devices>
+    </domain>
+```
+
+It is taken apart into pieces – the children of `<domain>`, and single devices –, each of which is
+merged into the configuration, compared and owned like a key. Devices are told apart as in the
+lists above; a piece may also add to a device that a list states. libvirt's schema checks the
+result before it is stored. A piece takes effect at the next start, unless it is a device that can
+be hotplugged (`shmem`, `redirdev`, `vsock`, `memory`, `filesystem`, `lease`, and those of the
+lists). `name`, `uuid` and `metadata` cannot be stated so. Elements of QEMU's namespace
+(`qemu:commandline` and its kin) hand arguments through that can do anything on the host; they are
+refused unless the host's configuration says `allow_passthrough = true`.
+"""
 
 
 def manifest_reference() -> str:
     """All keys of a manifest and when a change of each takes effect, in Markdown."""
-    parts = [_HEAD, *_rows(FIELDS), _VCPU]
+    parts = [_HEAD, *_rows(FIELDS), _SHORT]
     for kind in DEVICES:
-        parts.append(f"\n## `spec.devices.{kind.name}`\n\n{kind.description}\n")
+        shape = "A mapping" if kind.single else "A list"
+        parts.append(f"\n## `spec.{kind.path}`\n\n{shape}. {kind.description}\n")
         parts.extend(_rows(kind.fields))
+    parts.append(_XML.rstrip("\n"))
     return "\n".join(parts)
 
 
@@ -61,6 +100,12 @@ def _rows(fields: tuple[Field, ...]) -> Iterator[str]:
 
 def _values(row: Field) -> str:
     schema = row.kind.schema
+    if schema.get("type") == "array":
+        return f"a list of: {_words(schema['items'])}"
+    return _words(schema)
+
+
+def _words(schema: Schema) -> str:
     if "enum" in schema:
         return ", ".join(f"`{each}`" for each in schema["enum"])
     if schema["type"] == "boolean":

@@ -14,18 +14,64 @@ from reconvirt.domain.values import Schema
 
 _TITLES = {
     "os": "Operating system and machine",
+    "memory": "Memory",
+    "memtune": "Memory tuning",
+    "blkiotune": "I/O tuning",
+    "vcpu": "Virtual CPUs",
+    "cpu": "Processor",
+    "topology": "Topology",
     "cputune": "CPU tuning",
+    "loader": "Firmware image",
+    "nvram": "Firmware variables",
+    "bootmenu": "Boot menu",
     "features": "Features",
+    "smm": "System management mode",
+    "vmport": "VMware port",
+    "gic": "Interrupt controller",
+    "clock": "Clock",
+    "pm": "Power management",
+    "suspend-to-mem": "Suspend to memory",
+    "suspend-to-disk": "Suspend to disk",
+    "image": "Images",
+    "gl": "OpenGL",
+    "acceleration": "Acceleration",
+    "rom": "ROM",
+    "keywrap": "Key wrapping",
+    "cipher": "Ciphers",
     "devices": "Devices",
-    "memballoon": "Memory balloon",
     "driver": "Driver",
     "source": "What stands behind it on the host",
     "target": "What the guest sees",
+    "adapter": "Adapter",
+    "vendor": "Vendor",
+    "product": "Product",
+    "geometry": "Geometry",
+    "blockio": "Block sizes",
+    "iotune": "I/O limits",
+    "create": "Image to make",
+    "backing": "Backing image",
     "boot": "Boot",
     "address": "Address",
+    "alias": "Alias",
     "mac": "MAC address",
     "model": "Model",
+    "virtualport": "Virtual port",
+    "parameters": "Parameters",
+    "vlan": "VLAN",
+    "tag": "Tag",
+    "link": "Link",
+    "mtu": "MTU",
+    "port": "Port",
+    "filterref": "Network filter",
+    "bandwidth": "Bandwidth",
+    "inbound": "Inbound",
+    "outbound": "Outbound",
     "log": "Log",
+    "backend": "Backend",
+    "rate": "Rate",
+    "stats": "Statistics",
+    "listen": "Listening",
+    "device": "Device",
 }
 
 _NAME: Schema = {
@@ -65,25 +111,86 @@ _METADATA: Schema = {
 }
 
 _STATE: Schema = {
-    "enum": ["running", "shutoff"],
+    "enum": ["running", "shutoff", "any"],
     "title": "State",
-    "description": "running: it is started; shutoff: its guest is asked to shut down.",
+    "description": "running: it is started; shutoff: its guest is asked to shut down; any: it is "
+    "left in the state it is in.",
     "default": "running",
+}
+
+_POLICY: Schema = {
+    "type": "object",
+    "title": "Policy",
+    "description": "What may be done, where several things are reasonable.",
+    "additionalProperties": False,
+    "properties": {
+        "unlisted": {
+            "enum": ["report", "detach"],
+            "title": "Devices attached by hand",
+            "description": "What is done about disks, interfaces and host devices that the "
+            "manifest does not list: report them as drift, or detach them.",
+            "default": "report",
+        },
+        "media": {
+            "enum": ["ask", "force"],
+            "title": "Locked media",
+            "description": "ask: a medium that the guest has locked stays; force: it is changed "
+            "all the same, as if the drive had an emergency eject.",
+            "default": "ask",
+        },
+        "migration": {
+            "type": "object",
+            "title": "Migration",
+            "description": "How it is migrated.",
+            "additionalProperties": False,
+            "properties": {
+                "copied": {
+                    "type": "array",
+                    "title": "Copied disks",
+                    "description": "The disks, by target.dev, whose storage is to be copied in a "
+                    "live migration. reconvirt warns of what would make that impossible.",
+                    "items": {"type": "string", "minLength": 1},
+                    "uniqueItems": True,
+                }
+            },
+        },
+    },
+}
+
+_XML: Schema = {
+    "type": "string",
+    "title": "Anything else",
+    "description": "A <domain> with whatever else libvirt's domain XML has; it is merged by the "
+    "same identities of devices, and compared and owned like the rest. Takes effect: at next "
+    "start, but for devices that can be hotplugged.",
+    "minLength": 1,
 }
 
 
 def manifest_schema() -> Schema:
     """The whole schema, draft 2020-12."""
     spec = _object("Virtual server", FIELDS)
-    spec["properties"] = {"state": _STATE, **spec["properties"]}
-    _shorten_vcpu(spec["properties"])
+    spec["properties"] = {
+        "state": _STATE,
+        "policy": _POLICY,
+        **spec["properties"],
+        "xml": _XML,
+    }
+    for row in FIELDS:
+        if row.short:
+            _shorten(row, spec["properties"])
     for kind in DEVICES:
-        spec["properties"]["devices"]["properties"][kind.name] = {
-            "type": "array",
-            "title": kind.title,
-            "description": kind.description,
-            "items": _object(kind.title, kind.fields),
-        }
+        item = _object(kind.title, kind.fields)
+        spec["properties"][kind.where]["properties"][kind.name] = (
+            {**item, "description": kind.description}
+            if kind.single
+            else {
+                "type": "array",
+                "title": kind.title,
+                "description": kind.description,
+                "items": item,
+            }
+        )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:reconvirt:v1:schema",
@@ -146,15 +253,13 @@ def _empty(title: str) -> dict[str, Any]:
     }
 
 
-def _shorten_vcpu(properties: dict[str, Any]) -> None:
-    """``vcpu`` may be just a number."""
-    full = properties["vcpu"] | {"title": "vCPUs, at most and now"}
-    number = full["properties"]["maximum"] | {
-        "title": "vCPUs",
-        "description": "The number of virtual CPUs, all of them on.",
-    }
-    properties["vcpu"] = {
-        "title": "Virtual CPUs",
-        "description": "A number, or maximum and current.",
-        "oneOf": [number, full],
+def _shorten(row: Field, properties: dict[str, Any]) -> None:
+    """``vcpu`` may be just a number, and ``memory`` just an amount."""
+    parent, _, leaf = row.name.partition(".")
+    full = properties[parent]
+    alone = full["properties"][leaf]
+    properties[parent] = {
+        "title": full["title"],
+        "description": f"Just {row.name}, or a mapping.",
+        "oneOf": [alone, full],
     }

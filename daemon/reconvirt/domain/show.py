@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from reconvirt.domain.compare import Difference, FieldDifference, read_fields
+from reconvirt.domain.compare import Difference, FieldDifference, PieceDifference, read_fields
+from reconvirt.domain.fragment import canonical
 from reconvirt.domain.rows import DeviceKind, Field, Stated
 from reconvirt.domain.values import Value
 
@@ -17,6 +18,9 @@ def show_difference(difference: Difference) -> tuple[Shown, Shown]:
     if isinstance(difference, FieldDifference):
         row = difference.row
         return show_value(row, difference.found), show_value(row, difference.wanted)
+    if isinstance(difference, PieceDifference):
+        there = None if difference.found is None else canonical(difference.found)
+        return shorten(difference.applied or there), shorten(difference.wanted)
     kind = difference.kind
     names = tuple(row.name for row in kind.fields)
     found = None
@@ -24,6 +28,16 @@ def show_difference(difference: Difference) -> tuple[Shown, Shown]:
         found = show_device(kind, read_fields(kind, difference.found, names))
     wanted = None if difference.wanted is None else show_device(kind, difference.wanted)
     return found, wanted
+
+
+_LONGEST = 72
+
+
+def shorten(text: str | None) -> str | None:
+    """A piece of XML in at most a line."""
+    if text is None or len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}…"
 
 
 def show_value(row: Field, value: Value | None) -> Shown:

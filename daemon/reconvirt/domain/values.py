@@ -7,11 +7,12 @@ by ``==``, and so that values can be kept as JSON.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from reconvirt.manifest.identity import normalise_mac
 from reconvirt.manifest.units import MEMORY_PATTERN, format_memory, parse_memory
@@ -39,6 +40,7 @@ class Kind:
         read: libvirt's spelling to the canonical value.
         write: the canonical value to libvirt's spelling.
         show: the canonical value as a person reads it.
+        dump: the canonical value to the manifest's spelling.
         satisfied: whether a found value is what was wanted.
         satisfied_live: the same for a running virtual server, where libvirt rounds some values.
         remains: whether a found value is one that was applied (first), or what is left of it.
@@ -49,6 +51,7 @@ class Kind:
     read: Callable[[str], Value]
     write: Callable[[Value], str]
     show: Callable[[Value], str] = str
+    dump: Callable[[Value], Any] = field(default=lambda value: value)
     satisfied: Callable[[Value, Value], bool] = _equal
     satisfied_live: Callable[[Value, Value], bool] | None = field(default=None)
     remains: Callable[[Value, Value], bool] | None = field(default=None)
@@ -78,6 +81,29 @@ def path() -> Kind:
     return text(r"^/[^\n\r\u0000]*$", description="An absolute path on the KVM host.")
 
 
+def line() -> Kind:
+    """A text of one line, without blanks at its ends."""
+    return text(r"^\S(.*\S)?$", description="One line.")
+
+
+def command_line() -> Kind:
+    """A text in which line breaks with the blanks around them count as one blank."""
+
+    def joined(spelling: Any) -> str:
+        return re.sub(r"\s*\n\s*", " ", str(spelling)).strip()
+
+    return Kind({"type": "string", "minLength": 1}, joined, joined, str)
+
+
+def device() -> Kind:
+    """The name of a network device of the host."""
+    return text(r"^[^\s/]{1,15}$", description="A network interface name of the host.")
+
+
+ON_OFF: tuple[str, str] = ("on", "off")
+YES_NO: tuple[str, str] = ("yes", "no")
+
+
 def choice(*allowed: str) -> Kind:
     """One of a few words."""
     return Kind({"enum": list(allowed)}, str, str, str)
@@ -99,7 +125,103 @@ def count(most: int) -> Kind:
 def hexadecimal(most: int, digits: int) -> Kind:
     """A whole number that the field writes in hexadecimal, such as a device number."""
     schema: Schema = {"type": "integer", "minimum": 0, "maximum": most}
-    return Kind(schema, int, _read_integer, lambda value: f"0x{int(value):0{digits}x}")
+    return Kind(
+        schema,
+        int,
+        _read_integer,
+        lambda value: f"0x{int(value):0{digits}x}",
+        dump=lambda value: Hexadecimal(value, digits),
+    )
+
+
+class Hexadecimal(int):
+    """A number that a manifest is written with in hexadecimal."""
+
+    digits: int
+
+    def __new__(cls, value: Value, digits: int) -> Self:
+        """``value`` with so many digits."""
+        number = super().__new__(cls, value)
+        number.digits = digits
+        return number
+
+
+def numbers(least: int, most: int, *, ordered: bool = False) -> Kind:
+    """A list of whole numbers; canonical as ``1,2,4``, sorted unless their order counts."""
+
+    def canonical(found: Any) -> str:
+        each = [int(number) for number in found]
+        return ",".join(map(str, each if ordered else sorted(set(each))))
+
+    return Kind(
+        {
+            "type": "array",
+            "uniqueItems": True,
+            "items": {"type": "integer", "minimum": least, "maximum": most},
+        },
+        canonical,
+        lambda spelling: canonical(filter(None, spelling.split(","))),
+        str,
+        dump=lambda value: [int(number) for number in str(value).split(",") if number],
+    )
+
+
+def words(*allowed: str) -> Kind:
+    """A list of words in their order; canonical as ``hd,network``."""
+    return Kind(
+        {"type": "array", "uniqueItems": True, "items": {"enum": list(allowed)}},
+        ",".join,
+        str,
+        str,
+        dump=lambda value: str(value).split(","),
+    )
+
+
+def parse_cpuset(spelling: str) -> frozenset[int]:
+    """The CPUs of ``0-3,^2,8``.
+
+    Raises:
+        ValueError: it is no set of CPUs.
+    """
+    chosen: set[int] = set()
+    for part in spelling.replace(" ", "").split(","):
+        first, _, last = part.removeprefix("^").partition("-")
+        if not (first.isdigit() and (last or first).isdigit()) or int(last or first) > _MOST_CPU:
+            raise ValueError(f"{spelling!r} is no set of CPUs, such as 0-3,8")
+        each = range(int(first), int(last or first) + 1)
+        (chosen.difference_update if part.startswith("^") else chosen.update)(each)
+    return frozenset(chosen)
+
+
+def format_cpuset(cpus: Iterable[int]) -> str:
+    """The set as libvirt prints it: ``0-3,8``."""
+    parts: list[str] = []
+    ordered = sorted(cpus)
+    for number, run in itertools.groupby(enumerate(ordered), lambda each: each[1] - each[0]):
+        del number
+        run_cpus = [cpu for _, cpu in run]
+        first, last = run_cpus[0], run_cpus[-1]
+        parts.append(str(first) if first == last else f"{first}-{last}")
+    return ",".join(parts)
+
+
+def _canonical_cpuset(spelling: Any) -> str:
+    return format_cpuset(parse_cpuset(str(spelling)))
+
+
+_MOST_CPU = 16383
+
+CPUSET = Kind(
+    {
+        "type": "string",
+        "pattern": r"^\^?[0-9]{1,5}(-[0-9]{1,5})?(,\^?[0-9]{1,5}(-[0-9]{1,5})?)*$",
+        "examples": ["0-3,8"],
+    },
+    _canonical_cpuset,
+    _canonical_cpuset,
+    str,
+)
+"""A set of host CPUs or nodes; libvirt sorts and joins it."""
 
 
 def _read_integer(spelling: str) -> int:
@@ -137,6 +259,7 @@ MEMORY = Kind(
     parse_memory,
     lambda kib: f"{kib} KiB",
     show=lambda kib: format_memory(int(kib)),
+    dump=lambda kib: format_memory(int(kib)),
     # A running virtual server has its memory rounded up to whole MiB.
     satisfied_live=lambda wanted, found: -(-int(wanted) // _MIB) == -(-int(found) // _MIB),
 )

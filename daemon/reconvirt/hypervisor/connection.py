@@ -6,15 +6,23 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import libvirt
 
 from reconvirt.domain.actions import Action
+from reconvirt.domain.desired import Desired
+from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.observed import Observed
+from reconvirt.domain.plan import Host
+from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
+from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.errors import VirtualServerGone, translated
 from reconvirt.hypervisor.events import subscribe
+from reconvirt.hypervisor.images import inspect_image
 from reconvirt.hypervisor.observe import observe_domain
+from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
 _KEEPALIVE_SECONDS = 5
 _KEEPALIVE_MISSES = 3
@@ -96,18 +104,49 @@ class Hypervisor:
             listed = self.read(self._connection.getAllDomainStats, groups, nowait)
         return {domain.name(): tuple(map(stats.get, _AT_A_GLANCE)) for domain, stats in listed}
 
+    def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
+        """What the plan for a virtual server must know of the host besides it.
+
+        Args:
+            desired: what is wanted.
+            rules: what the host's configuration allows.
+
+        Returns:
+            What is wanted, with devices looked up that are named by what is stable; and the host.
+        """
+        if needs_resolving(desired):
+            desired = resolve(desired, _find_lun)
+        images: dict[str, ImageFacts | None] = {}
+        with translated():
+            for path, form in wanted_images(desired).items():
+                images[path] = (
+                    inspect_image(path, form)
+                    if self.is_local
+                    else ImageFacts(path, None, None, f"it is on the host of {self.uri}")
+                )
+        return desired, Host(rules, images)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether libvirt runs on this host, and sees the files that we see."""
+        parts = urlsplit(self.uri)
+        return not parts.hostname and "+ssh" not in parts.scheme
+
     def act(self, name: str, action: Action) -> None:
         """Do one thing to a virtual server."""
         with translated():
             perform(self._connection, name, action, read=self.read, write=self.write)
 
-    def watch(self, on_event: Callable[[str, str], None], on_close: Callable[[str], None]) -> None:
+    def watch(
+        self, on_event: Callable[[str, str, str], None], on_close: Callable[[str], None]
+    ) -> None:
         """Call back for every event of a virtual server, and when the connection is lost.
 
         The callbacks run on libvirt's event thread and must not call libvirt.
 
         Args:
-            on_event: gets the virtual server's name and the kind of event.
+            on_event: gets the virtual server's name, the kind of event and, if it is about a
+                device, the device's alias.
             on_close: gets the reason.
         """
         with translated():
@@ -130,3 +169,10 @@ class Hypervisor:
             self._connection.close()
         except libvirt.libvirtError:
             return  # it was lost already
+
+
+def _find_lun(device: str, wwpn: str, lun: str) -> ScsiAddress | str:
+    try:
+        return resolve_lun(device, wwpn, lun)
+    except LunNotFound as error:
+        return str(error)

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 
 import libvirt
 
+from reconvirt.hypervisor.images import ImageError
+
 
 class HypervisorError(Exception):
     """Something went wrong with libvirt; the text is for people."""
@@ -77,7 +79,11 @@ _BY_CODE: dict[int, type[HypervisorError]] = {
 }
 # QEMU's refusals reach us as internal errors; only their words tell them from passing failures.
 _VAGUE = {libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_OPERATION_FAILED}
-_NO_HOTPLUG = re.compile(r"hot ?(un)?plug|No more available PCI slots", re.IGNORECASE)
+# The last one is libvirt 9.0 plugging an empty CD-ROM drive.
+_NO_HOTPLUG = re.compile(
+    r"hot ?(un)?plug|No more available PCI slots|argument key 'filename' must not have null",
+    re.IGNORECASE,
+)
 
 
 def translate(error: libvirt.libvirtError) -> HypervisorError:
@@ -104,3 +110,5 @@ def translated() -> Iterator[None]:
         yield
     except libvirt.libvirtError as error:
         raise translate(error) from error
+    except ImageError as error:
+        raise OperationFailed(str(error)) from error

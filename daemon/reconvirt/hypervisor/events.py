@@ -63,7 +63,7 @@ def _run() -> None:
 
 def subscribe(
     connection: libvirt.virConnect,
-    on_event: Callable[[str, str], None],
+    on_event: Callable[[str, str, str], None],
     on_close: Callable[[str], None],
 ) -> None:
     """Pass on every event that may mean a difference, and the loss of the connection."""
@@ -71,8 +71,10 @@ def subscribe(
         lambda _connection, reason, _data: on_close(_CLOSE_REASONS.get(reason, str(reason))), None
     )
     for kind, number in _EVENTS.items():
-        # Arguments differ from event to event; the domain is always the second.
+        # Arguments differ from event to event; the domain is always the second, and of those
+        # about a device its alias is the third.
         def passed_on(*arguments: Any, kind: str = kind) -> None:
-            on_event(arguments[1].name(), kind)
+            alias = str(arguments[2]) if kind.startswith("device-") else ""
+            on_event(arguments[1].name(), kind, alias)
 
         connection.domainEventRegisterAny(None, number, passed_on, None)

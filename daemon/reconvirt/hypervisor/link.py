@@ -24,11 +24,12 @@ class Link:
     Args:
         uri: where libvirt is.
         on_up: called after each new connection: whatever happened meanwhile was missed.
-        on_event: called with a virtual server's name and the kind of event, on libvirt's thread.
+        on_event: called with a virtual server's name, the kind of event and the device that it is
+            about, on libvirt's thread.
     """
 
     def __init__(
-        self, uri: str, on_up: Callable[[], None], on_event: Callable[[str, str], None]
+        self, uri: str, on_up: Callable[[], None], on_event: Callable[[str, str, str], None]
     ) -> None:
         self.uri = uri
         self._on_up = on_up

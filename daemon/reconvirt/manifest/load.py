@@ -21,7 +21,7 @@ from reconvirt.manifest.model import (
     Snapshot,
     SourceFile,
 )
-from reconvirt.manifest.validate import check_schema
+from reconvirt.manifest.validate import check_schema, field_name
 
 
 def load_file(file: SourceFile) -> FileResult:
@@ -53,6 +53,7 @@ def _manifest(document: Document) -> Manifest:
         value["spec"],
         document.position(()),
         hashlib.sha256(text.encode()).hexdigest(),
+        {field_name(path): position for path, position in document.values.items()},
     )
 
 

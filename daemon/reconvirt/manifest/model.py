@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -52,6 +52,7 @@ class Manifest:
         spec: what it shall be, as written.
         position: where the document begins.
         digest: SHA-256 of what it says, the same however it is written.
+        positions: where each field stands, by its path, such as ``spec.vcpu``.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Manifest:
     spec: Mapping[str, Any]
     position: Position
     digest: str
+    positions: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,113 @@
+"""``reconvirt import``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from reconvirt.cli import options
+from reconvirt.cli.failure import Failure
+from reconvirt.cli.wanted import connected, observe
+from reconvirt.domain.import_check import CannotImport, Imported, import_domain
+from reconvirt.domain.observed import Observed
+
+DONE, PROBLEMS = 0, 1
+
+
+@click.command("import")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "everything", is_flag=True, help="All virtual servers of the host.")
+@click.option(
+    "-o",
+    "--output-dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write DIR/NAME.yaml; a file that is there is left as it is. Else all is printed.",
+)
+@click.option(
+    "--addresses",
+    is_flag=True,
+    help="State also the addresses that libvirt has chosen by itself (PCI and others).",
+)
+@options.connect_option
+@options.config_option
+@click.pass_context
+def import_command(
+    context: click.Context,
+    names: tuple[str, ...],
+    folder: Path | None,
+    connect: str | None,
+    config_file: Path | None,
+    *,
+    everything: bool,
+    addresses: bool,
+) -> None:
+    """Write manifests for virtual servers that are there already.
+
+    What libvirt fills in by itself is left out; what manifests have no key for stands in
+    spec.xml; passwords are never written. Each manifest states the uuid, and so takes its
+    virtual server over. It has been put to the test: applying it changes nothing.
+
+    Exit codes: 0 all written, 1 something could not be.
+    """
+    if bool(names) == everything:
+        raise click.UsageError("name virtual servers, or say --all")
+    config = options.read_config(config_file, connect=connect)
+    with connected(config.connect) as hypervisor:
+        observed = observe(hypervisor, None if everything else names)
+    if missing := [name for name in names if name not in observed]:
+        raise Failure(f"libvirt at {config.connect} has no virtual server {', '.join(missing)}")
+    if folder is not None:
+        _make(folder)
+    written, problems = _import_all(observed, folder, addresses=addresses)
+    if folder is not None:
+        click.echo(f"{written} manifests written to {folder}", err=True)
+    context.exit(PROBLEMS if problems else DONE)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def _import_all(
+    observed: Mapping[str, Observed], folder: Path | None, *, addresses: bool
+) -> tuple[int, int]:
+    """How many were written, and how many could not be."""
+    written = problems = 0
+    for name, each in sorted(observed.items()):
+        try:
+            imported = import_domain(each, addresses=addresses)
+            _write(imported, folder, first=not written)
+        except (CannotImport, OSError) as error:
+            words = error.strerror if isinstance(error, OSError) else error
+            click.echo(f"reconvirt: {name}: not imported: {words}", err=True)
+            problems += 1
+            continue
+        written += 1
+        for change in imported.waiting:
+            click.echo(
+                f"reconvirt: {name}: {change.field} differs in what runs; the manifest says what "
+                "its configuration says",
+                err=True,
+            )
+    return written, problems
+
+
+def _write(imported: Imported, folder: Path | None, *, first: bool) -> None:
+    """Print a manifest, or write it to a file that is not there yet.
+
+    Raises:
+        OSError: the file is there, or cannot be written.
+    """
+    if folder is None:
+        click.echo(imported.text if first else f"---\n{imported.text}", nl=False)
+        return
+    path = folder / f"{imported.name}.yaml"
+    with path.open("x", encoding="utf-8") as file:
+        file.write(imported.text)

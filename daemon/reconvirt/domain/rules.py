@@ -1,0 +1,75 @@
+"""What a host allows in manifests, and what fits together in none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lxml import etree
+
+from reconvirt.domain.changes import Change
+from reconvirt.domain.compare import piece_path
+from reconvirt.domain.desired import Desired
+from reconvirt.domain.effects import Effect
+from reconvirt.domain.fields import FIELDS
+from reconvirt.domain.patch import empty_domain
+from reconvirt.domain.xmltree import parse_xml
+
+
+@dataclass(frozen=True, slots=True)
+class HostRules:
+    """What the host's own configuration allows.
+
+    Attributes:
+        passthrough: whether ``spec.xml`` may hand arguments through to QEMU
+            (``qemu:commandline`` and whatever else has a namespace of its own).
+    """
+
+    passthrough: bool = False
+
+
+NO_RULES = HostRules()
+"""What a host allows whose configuration says nothing."""
+
+
+def object_to(desired: Desired, rules: HostRules) -> tuple[Change, ...]:
+    """What is refused whatever libvirt has."""
+    return (*_passthrough(desired, rules), *_contradictions(desired), *_unresolved(desired))
+
+
+def _passthrough(desired: Desired, rules: HostRules) -> Iterator[Change]:
+    if rules.passthrough:
+        return
+    why = (
+        "it hands arguments to QEMU past libvirt, which can do anything on the host; only the "
+        "host's own configuration can allow it: allow_passthrough = true"
+    )
+    for key, text in desired.statement.pieces.items():
+        if any(etree.QName(each).namespace is not None for each in parse_xml(text).iter()):
+            yield Change(piece_path(key), None, key, Effect.REFUSED, why)
+
+
+def _contradictions(desired: Desired) -> Iterator[Change]:
+    """Where ``spec.xml`` says something else than the key for the same thing."""
+    if not desired.statement.pieces:
+        return
+    root = empty_domain(desired.name, desired.expected_uuid)
+    for key, text in desired.statement.pieces.items():
+        if not key.startswith("devices."):
+            root.append(parse_xml(text))
+    for row in FIELDS:
+        wanted, found = desired.statement.fields.get(row.name), row.read(root)
+        if wanted is None or found is None or row.place.get(root) in ("no", "0"):
+            continue
+        if not row.kind.agrees(wanted, found, live=False):
+            why = f"spec.{row.name} states {row.kind.show(wanted)}; say it in one place"
+            shown = row.kind.show(found) if not isinstance(found, str) else found
+            yield Change(f"xml: {row.name}", None, shown, Effect.REFUSED, why)
+
+
+def _unresolved(desired: Desired) -> Iterator[Change]:
+    for each in desired.unresolved:
+        name = "/".join(
+            str(each.stated.get(f"source.{part}", "")) for part in ("device", "wwpn", "lun")
+        )
+        yield Change(f"devices.{each.kind}", None, name, Effect.REFUSED, each.reason)

@@ -158,8 +158,8 @@ def withdraw(found: _Element, applied: _Element, wanted: _Element | None) -> Non
     """Take out of an element what was applied and is no longer wanted, as far as it stands so."""
     for name, value in applied.attrib.items():
         kept = wanted is not None and name in wanted.attrib
-        there = found.get(str(name))
-        if not kept and there is not None and _same_value(str(value), there):
+        spelled = found.get(str(name))
+        if not kept and spelled is not None and _same_value(str(value), spelled):
             del found.attrib[name]
     if (applied.text or "").strip() and (wanted is None or not (wanted.text or "").strip()):
         found.text = None
@@ -167,7 +167,7 @@ def withdraw(found: _Element, applied: _Element, wanted: _Element | None) -> Non
     for each, there in list(_pair(applied, found)):
         if there is not None:
             withdraw(there, each, still.get(each))
-            if is_bare(there, dict.fromkeys(_KEYS, "")) and still.get(each) is None:
+            if still.get(each) is None and is_bare(there):
                 remove(there)
 
 

@@ -22,7 +22,7 @@ from reconvirt.domain.kinds.common import PERSISTENT, implied_address
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.rows import NOWHERE, DeviceKind, Field, Stated
 from reconvirt.domain.values import Value
-from reconvirt.domain.xmltree import is_bare, parse_xml, print_xml, remove
+from reconvirt.domain.xmltree import attributes, is_bare, parse_xml, print_xml, remove
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -114,7 +114,7 @@ class _Reader:
             )
 
     def _drop_implied(self, root: _Element) -> None:
-        """Take out what libvirt adds by itself and no row of the table knows."""
+        """Take out what has no place in a manifest, and what libvirt adds and no row knows."""
         for tag in _NO_KEY:
             for element in root.findall(tag):
                 root.remove(element)
@@ -125,20 +125,15 @@ class _Reader:
         cpu = root.find("cpu")
         if cpu is not None and _is_default_cpu(cpu, arch):
             root.remove(cpu)
-        for audio in root.findall("devices/audio"):
-            chosen = audio.get("type") in ("none", "spice") and set(audio.attrib) == {"id", "type"}
-            if chosen and not len(audio):
-                remove(audio)
-        for panic in root.findall("devices/panic"):
-            if panic.get("model") in ("s390", "pseries") and not set(panic.attrib) - {"model"}:
-                remove(panic)
-        for child in list(root):
-            if isinstance(child.tag, str) and etree.QName(child).namespace is not None:
-                remove(child)
-                self._comments.append(
-                    f"<{etree.QName(child).localname}> of {etree.QName(child).namespace} is not "
-                    "stated: it stays as libvirt has it."
-                )
+        for device in [*root.iterfind("devices/audio"), *root.iterfind("devices/panic")]:
+            if _is_added(device):
+                remove(device)
+        for child in [each for each in root if etree.QName(each).namespace is not None]:
+            remove(child)
+            name = etree.QName(child)
+            self._comments.append(
+                f"<{name.localname}> of {name.namespace} is not stated: it stays as libvirt has it."
+            )
 
     def _list_devices(self, kind: DeviceKind) -> list[tuple[str, Stated]]:
         """The devices of one kind that the manifest lists, with their paths."""
@@ -149,15 +144,14 @@ class _Reader:
             group = identity.partition("#")[0]
             groups.setdefault(group, []).append((path, element, stated))
         listed: list[tuple[str, Stated]] = []
-        for group in groups.values():
-            alone = len(group) == 1
-            if alone and kind.implied(group[0][1], self._config):
-                remove(self._there[group[0][1]])
+        for devices in groups.values():
+            if len(devices) == 1 and kind.implied(devices[0][1], self._config):
+                remove(self._there[devices[0][1]])
                 continue
             # Devices that only their order tells apart are stated in one place, all or none.
-            if any(stated is None for _, _, stated in group):
+            if any(stated is None for _, _, stated in devices):
                 continue
-            for path, element, stated in group:
+            for path, element, stated in devices:
                 remove(self._there[element])
                 listed.append((path, stated or {}))
         return listed
@@ -281,12 +275,20 @@ def _can_state(row: Field, value: Value) -> bool:
         return False
 
 
+def _is_added(device: _Element) -> bool:
+    """Whether libvirt has added an audio backend or a panic device by itself."""
+    if len(device) and device.tag == "audio":
+        return False
+    if device.tag == "audio":
+        return set(device.attrib) == {"id", "type"} and device.get("type") in ("none", "spice")
+    return set(device.attrib) == {"model"} and device.get("model") in ("s390", "pseries")
+
+
 def _is_default_cpu(cpu: _Element, arch: str) -> bool:
     """Whether libvirt has filled in the processor of QEMU's own choice."""
     model = cpu.find("model")
-    attributes = {"mode": "custom", "match": "exact", "check": "none"}
     return (
-        dict(cpu.attrib) == attributes
+        attributes(cpu) == {"mode": "custom", "match": "exact", "check": "none"}
         and len(cpu) == 1
         and model is not None
         and model.text == _DEFAULT_CPUS.get(arch)

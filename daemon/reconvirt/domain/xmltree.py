@@ -69,6 +69,11 @@ def is_bare(element: _Element, known: Mapping[str, str] | None = None) -> bool:
     return not (told or len(element) or (element.text or "").strip())
 
 
+def attributes(element: _Element) -> dict[str, str]:
+    """An element's attributes, for comparing."""
+    return {str(name): str(value) for name, value in element.attrib.items()}
+
+
 def remove(element: _Element) -> None:
     """Take an element out of its parent."""
     parent = element.getparent()

@@ -16,17 +16,19 @@ from reconvirt.domain.actions import (
     Detach,
     Record,
     SetLifecycleAction,
-    SetShares,
+    SetParameter,
     SetVcpus,
     Shutdown,
     Start,
 )
+from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Statement
 from reconvirt.domain.effects import Effect
+from reconvirt.domain.joint_places import IothreadCount
 from reconvirt.domain.mark import read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
-from reconvirt.domain.places import IothreadCount, parse_xml
-from reconvirt.domain.plan import Plan, make_plan, render
+from reconvirt.domain.plan import make_plan, render
+from reconvirt.domain.xmltree import parse_xml
 from strategies import NAME, wanted
 
 OS = {"arch": "s390x", "machine": "s390-ccw-virtio"}
@@ -188,7 +190,7 @@ class TestTuning:
         """A new CPU weight is set at once."""
         made = plan(spec(cputune={"shares": 512}), running(spec(cputune={"shares": 2048})))
 
-        assert [SetShares(512)] == actions(made)
+        assert [SetParameter(512)] == actions(made)
 
     def test_only_the_live_weight_drifted(self) -> None:
         """Nothing is defined when only what runs is different."""

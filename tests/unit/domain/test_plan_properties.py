@@ -10,8 +10,8 @@ from reconvirt.domain.actions import Define, Record
 from reconvirt.domain.desired import Desired, Statement
 from reconvirt.domain.mark import read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
-from reconvirt.domain.places import parse_xml, print_xml, reach
 from reconvirt.domain.plan import make_plan, render
+from reconvirt.domain.xmltree import parse_xml, print_xml, reach
 from strategies import DESIRED, NAME
 
 FOREIGN = """

@@ -10,6 +10,7 @@ from reconvirt.domain.joint_places import ListenAddress
 from reconvirt.domain.kinds.common import ADDRESS_ROWS, ALIAS, PERSISTENT, no_hotplug
 from reconvirt.domain.places import Attribute, Text
 from reconvirt.domain.rows import DeviceKind, Field, Stated, always, usual
+from reconvirt.domain.xmltree import attributes
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -101,7 +102,7 @@ WATCHDOG = DeviceKind(
 
 def _plain_balloon(balloon: _Element, _domain: _Element) -> bool:
     told = {child.tag for child in balloon} - {"address", "alias"}
-    return dict(balloon.attrib) == {"model": "virtio"} and not told
+    return attributes(balloon) == {"model": "virtio"} and not told
 
 
 MEMBALLOON = DeviceKind(

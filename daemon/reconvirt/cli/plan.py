@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
+from rich.syntax import Syntax
 
 from reconvirt.cli import options, output
+from reconvirt.cli.exact import diff_definitions
 from reconvirt.cli.wanted import connected, observe, plan_one, read_wanted
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
@@ -28,6 +31,12 @@ _EFFECT_STYLES = {
 @options.names_argument
 @options.settings
 @options.output_option("table", "json")
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Show also what libvirt would store, line by line: its driver is run once more, in a "
+    "scratch directory, for the definitions of the plan.",
+)
 @click.pass_context
 def plan(
     context: click.Context,
@@ -36,6 +45,8 @@ def plan(
     connect: str | None,
     config_file: Path | None,
     form: str,
+    *,
+    exact: bool,
 ) -> None:
     """Show what 'apply' would do, and do nothing.
 
@@ -52,18 +63,25 @@ def plan(
             for name, each in chosen.items()
         ]
     problems = wanted.snapshot.problems
-    _print(plans, form, wanted.snapshot.revision, problems)
+    diffs = diff_definitions(plans) if exact else {}
+    _print(plans, form, wanted.snapshot.revision, problems, diffs)
     if problems or any(each.refused for each in plans):
         context.exit(ERROR)
     context.exit(NOTHING if all(each.empty for each in plans) else CHANGES)
 
 
-def _print(plans: list[Plan], form: str, revision: str, problems: Iterable[Problem]) -> None:
+def _print(
+    plans: list[Plan],
+    form: str,
+    revision: str,
+    problems: Iterable[Problem],
+    diffs: Mapping[str, str],
+) -> None:
     if form == "json":
         output.print_json(
             {
                 "revision": revision,
-                "virtualServers": [output.plan_value(each) for each in plans],
+                "virtualServers": [_value(each, diffs) for each in plans],
                 "problems": output.problems_value(problems),
             }
         )
@@ -73,8 +91,15 @@ def _print(plans: list[Plan], form: str, revision: str, problems: Iterable[Probl
     due = [each for each in plans if not each.empty]
     for each in [each for each in plans if not each.empty or each.unlisted]:
         _print_plan(each, printer)
+        if each.name in diffs:
+            printer.print(Syntax(diffs[each.name], "diff", background_color="default"))
     rest = len(plans) - len(due)
     printer.print(f"{len(due)} with changes, {rest} as wanted")
+
+
+def _value(each: Plan, diffs: Mapping[str, str]) -> dict[str, Any]:
+    value = output.plan_value(each)
+    return {**value, "definition": diffs[each.name]} if each.name in diffs else value
 
 
 def _print_plan(each: Plan, printer: Console) -> None:

@@ -9,6 +9,7 @@ import click
 from reconvirt.cli import options, output
 from reconvirt.cli.wanted import connected, read_wanted
 from reconvirt.domain.plan import render as render_xml
+from reconvirt.domain.xmltree import hide_passwords
 
 
 @click.command()
@@ -25,15 +26,17 @@ def render(
     """Print the domain XML that a manifest leads to.
 
     For a FILE: of new virtual servers, without libvirt. For a NAME in the manifests: what would
-    be defined now, the current configuration with the manifest's changes in it.
+    be defined now, the current configuration with the manifest's changes in it. Passwords are
+    not shown.
     """
     if Path(target).is_file():
         wanted = read_wanted(Path(target))
         output.print_problems(wanted.snapshot.problems)
         for each in wanted.desired.values():
-            click.echo(render_xml(each))
+            click.echo(hide_passwords(render_xml(each)))
         context.exit(1 if wanted.snapshot.problems else 0)
     config = options.read_config(config_file, desired=desired, connect=connect)
     chosen = read_wanted(config.desired).select([target])[target]
     with connected(config.connect) as hypervisor:
-        click.echo(render_xml(chosen, hypervisor.observe(target)))
+        resolved, _ = hypervisor.look_around(chosen, config.rules)
+        click.echo(hide_passwords(render_xml(resolved, hypervisor.observe(target))))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.fields import FIELDS
+from reconvirt.domain.kinds.common import ADDRESS_ROWS
 from reconvirt.domain.rows import Field
 from reconvirt.domain.values import Schema
 
@@ -50,6 +51,12 @@ _SHORT = """
 `vcpu: 2` is short for `vcpu: {maximum: 2}`, and `memory: 4 GiB` for `memory: {size: 4 GiB}`.
 """
 
+_ADDRESSES = """
+## Addresses
+
+Below a device's `address`, as the guest sees it.
+"""
+
 _XML = """
 ## `spec.xml`
 
@@ -83,7 +90,12 @@ def manifest_reference() -> str:
     for kind in DEVICES:
         shape = "A mapping" if kind.single else "A list"
         parts.append(f"\n## `spec.{kind.path}`\n\n{shape}. {kind.description}\n")
-        parts.extend(_rows(kind.fields))
+        own = tuple(row for row in kind.fields if row not in ADDRESS_ROWS)
+        parts.extend(_rows(own))
+        if len(own) < len(kind.fields):
+            parts.append("\nand [`address`](#addresses).")
+    parts.append(_ADDRESSES)
+    parts.extend(_rows(ADDRESS_ROWS))
     parts.append(_XML.rstrip("\n"))
     return "\n".join(parts)
 

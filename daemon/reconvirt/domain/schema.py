@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.fields import FIELDS
+from reconvirt.domain.kinds.common import ADDRESS_ROWS
 from reconvirt.domain.rows import Field
 from reconvirt.domain.values import Schema
 
@@ -196,6 +198,7 @@ def manifest_schema() -> Schema:
         "$id": "urn:reconvirt:v1:schema",
         "title": "reconvirt manifest",
         "description": "The desired state of one KVM virtual server.",
+        "$defs": {"address": _address()},
         "type": "object",
         "required": ["apiVersion", "kind", "metadata", "spec"],
         "additionalProperties": False,
@@ -217,10 +220,25 @@ def manifest_schema() -> Schema:
     }
 
 
+_ADDRESS: Schema = {
+    "title": "Address",
+    "description": "Where the guest sees the device; libvirt chooses if not stated.",
+}
+
+
+def _address() -> Schema:
+    """The schema of addresses, which all kinds of devices share."""
+    rows = (replace(row, name=row.name.partition(".")[2]) for row in ADDRESS_ROWS)
+    return _object("Address", tuple(rows)) | _ADDRESS
+
+
 def _object(title: str, rows: tuple[Field, ...]) -> dict[str, Any]:
     """The nested objects that the dotted names of the rows span."""
     root = _empty(title)
     for row in rows:
+        if row in ADDRESS_ROWS:
+            root["properties"]["address"] = {"$ref": "#/$defs/address"} | _ADDRESS
+            continue
         node = root
         *parents, leaf = row.name.split(".")
         for parent in parents:

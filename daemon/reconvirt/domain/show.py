@@ -8,6 +8,7 @@ from reconvirt.domain.compare import Difference, FieldDifference, PieceDifferenc
 from reconvirt.domain.fragment import canonical
 from reconvirt.domain.rows import DeviceKind, Field, Stated
 from reconvirt.domain.values import Value
+from reconvirt.domain.xmltree import hide_passwords
 
 Shown: TypeAlias = str | int | None
 """A value as it is shown: numbers stay numbers, nothing is None."""
@@ -20,7 +21,7 @@ def show_difference(difference: Difference) -> tuple[Shown, Shown]:
         return show_value(row, difference.found), show_value(row, difference.wanted)
     if isinstance(difference, PieceDifference):
         there = None if difference.found is None else canonical(difference.found)
-        return shorten(difference.applied or there), shorten(difference.wanted)
+        return _shorten(difference.applied or there), _shorten(difference.wanted)
     kind = difference.kind
     names = tuple(row.name for row in kind.fields)
     found = None
@@ -33,11 +34,12 @@ def show_difference(difference: Difference) -> tuple[Shown, Shown]:
 _LONGEST = 72
 
 
-def shorten(text: str | None) -> str | None:
+def _shorten(xml: str | None) -> str | None:
     """A piece of XML in at most a line."""
-    if text is None or len(text) <= _LONGEST:
-        return text
-    return f"{text[:_LONGEST]}…"
+    if xml is None:
+        return None
+    shown = hide_passwords(xml)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
 def show_value(row: Field, value: Value | None) -> Shown:

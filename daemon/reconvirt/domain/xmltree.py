@@ -28,6 +28,14 @@ def print_xml(element: _Element) -> str:
     return etree.tostring(element, encoding="unicode", with_tail=False)
 
 
+_PASSWORD = re.compile(r"""\s+passwd\s*=\s*("[^"]*"|'[^']*')""")
+
+
+def hide_passwords(xml: str) -> str:
+    """XML to be shown: without the passwords of graphics, which libvirt keeps in it."""
+    return _PASSWORD.sub("", xml)
+
+
 def reach(root: _Element, path: str) -> _Element:
     """The element at the path below root, made where it is missing.
 

@@ -16,8 +16,11 @@ from reconvirt.cli import options, output
 from reconvirt.cli.wanted import connected, read_wanted
 from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
+from reconvirt.controller.history import History
+from reconvirt.controller.holds import Holds
 from reconvirt.controller.logs import configure
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.surroundings import surroundings_of
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.hypervisor.connection import Calls, Hypervisor
@@ -96,7 +99,13 @@ def _converge(
             changed.notify_all()
 
     engine = Engine(
-        lambda: hypervisor, workers=config.workers, rules=config.rules, on_outcome=on_outcome
+        lambda: hypervisor,
+        workers=config.workers,
+        surroundings=surroundings_of(
+            config, Holds(config.state_directory / "holds.json"), History()
+        ),
+        most_starts=config.most_starts,
+        on_outcome=on_outcome,
     )
     hypervisor.watch(engine.heard, on_close)
     deadline = time.monotonic() + timeout

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from reconvirt.domain.policy import NO_POLICY, Policy
 from reconvirt.domain.rules import HostRules
 
 LogFormat = Literal["auto", "console", "json"]
@@ -38,6 +39,14 @@ class Config:
         log_level: the least important messages that are written.
         allow_passthrough: whether ``spec.xml`` may hand arguments through to QEMU, which can do
             anything on the host.
+        source_name: what this source of manifests is called; only virtual servers that came from
+            it are ever pruned.
+        most_starts: how many virtual servers are started at a time.
+        state_directory: where holds are kept.
+        dump_directory: where the memory of crashed guests is dumped to, if a policy says so.
+        most_dumps: how many dumps of one virtual server are kept; then no more are made.
+        socket: the unix socket of the program's interface.
+        policy: what may be done where a manifest does not say.
     """
 
     connect: str = "qemu:///system"
@@ -50,6 +59,14 @@ class Config:
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
     allow_passthrough: bool = False
+    source_name: str = "desired"
+    most_starts: int = 4
+    state_directory: Path = Path("/var/lib/reconvirt")
+    dump_directory: Path = Path("/var/lib/reconvirt/dumps")
+    most_dumps: int = 3
+    socket: Path = Path("/run/reconvirt/api.sock")
+
+    policy: Policy = NO_POLICY
 
     @property
     def rules(self) -> HostRules:
@@ -87,8 +104,11 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
     return {name: _checked(path, name, value) for name, value in table.items()}
 
 
+_PATHS = ("desired", "state_directory", "dump_directory", "socket")
 _LEAST = {
     "workers": 1,
+    "most_starts": 1,
+    "most_dumps": 1,
     "resync_seconds": 1.0,
     "glance_seconds": 1.0,
     "debounce_seconds": 0.0,
@@ -125,4 +145,4 @@ def _checked(path: Path, name: str, value: Any) -> Any:
         return value
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{path}: {name}: {value!r} is not a text")
-    return Path(value) if name == "desired" else value
+    return Path(value) if name in _PATHS else value

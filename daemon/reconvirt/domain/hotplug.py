@@ -14,12 +14,12 @@ from reconvirt.domain.compare import (
     index_devices,
     read_fields,
 )
-from reconvirt.domain.desired import Policy
 from reconvirt.domain.devices import KIND_BY_ELEMENT
 from reconvirt.domain.effects import Effect, Running, Verdict, Way
 from reconvirt.domain.fragment import DEVICES, index_pieces
 from reconvirt.domain.kinds.disks import DRIVES
 from reconvirt.domain.patch import place_device, render_device
+from reconvirt.domain.policy import Policy
 from reconvirt.domain.rows import DeviceKind, Stated
 from reconvirt.domain.xmltree import parse_xml, print_xml, prune
 
@@ -33,7 +33,7 @@ _GONE = Verdict(Effect.NEXT_START, "libvirt gives the device no alias to detach 
 def judge_device(difference: DeviceDifference, running: Running) -> Verdict:
     """What can be done about a device that is missing from what runs, or one too many."""
     if difference.wanted is None:
-        return judge_removal(difference.kind, difference.found, difference.applied)
+        return judge_removal(difference.kind, difference.found, difference.applied, running)
     if why := difference.kind.hotplug(difference.wanted):
         return Verdict(Effect.NEXT_START, why)
     return Verdict(Effect.LIVE, "it is hotplugged", Attach(_device_xml(difference, running)))
@@ -53,7 +53,9 @@ def _device_xml(difference: DeviceDifference, running: Running) -> str:
     return print_xml(element)
 
 
-def judge_removal(kind: DeviceKind, element: _Element | None, applied: Stated | None) -> Verdict:
+def judge_removal(
+    kind: DeviceKind, element: _Element | None, applied: Stated | None, running: Running
+) -> Verdict:
     """What can be done about a device of what runs that shall not be there.
 
     libvirt detaches whatever has the same target. So what stands behind the device is compared
@@ -71,14 +73,16 @@ def judge_removal(kind: DeviceKind, element: _Element | None, applied: Stated | 
     stated = read_fields(kind, element, tuple(row.name for row in kind.fields))
     if why := kind.hotplug(stated):
         return Verdict(Effect.NEXT_START, why)
-    return _detach(element, alias)
+    return _detach(element, alias, running)
 
 
-def _detach(element: _Element, alias: _Element) -> Verdict:
+def _detach(element: _Element, alias: _Element, running: Running) -> Verdict:
     address = element.find("address")
     action = Detach(alias.get("name", ""))
     if address is not None and address.get("type") == "ccw":
         return Verdict(Effect.LIVE, "a channel device is unplugged at once", action)
+    if running.paused:
+        return Verdict(Effect.GUEST, "the guest is paused and cannot release it")
     return Verdict(Effect.GUEST, "the guest must release it", action)
 
 
@@ -189,7 +193,7 @@ def judge_piece(difference: PieceDifference, running: Running) -> Verdict | None
         alias = None if element is None else element.find("alias")
         if element is None or alias is None or (why := _no_hotplug(element)):
             return Verdict(Effect.NEXT_START, why if alias is not None else _GONE.reason)
-        return _detach(element, alias)
+        return _detach(element, alias, running)
     why = "reconvirt knows no live change for what spec.xml says"
     return Verdict(Effect.NEXT_START, why)
 

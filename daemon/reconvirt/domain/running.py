@@ -15,11 +15,12 @@ from reconvirt.domain.compare import (
     PieceDifference,
     compare,
 )
-from reconvirt.domain.desired import Desired, Policy, Statement
+from reconvirt.domain.desired import Desired, Statement
 from reconvirt.domain.effects import Effect, Running, Verdict
 from reconvirt.domain.foreign import find_foreign
 from reconvirt.domain.hotplug import judge_changes, judge_device, judge_piece
 from reconvirt.domain.mark import mark_element, read_mark
+from reconvirt.domain.policy import Policy
 from reconvirt.domain.rows import Stated
 from reconvirt.domain.values import Value
 

@@ -232,6 +232,23 @@ def _fragment(manifest: Mapping[str, Any]) -> Found:
         yield path, f"<domain> has attributes: {', '.join(map(str, root.attrib))}", "spec.type"
 
 
+_ANNOTATIONS = ("reconvirt/hold",)
+
+
+def _annotations(manifest: Mapping[str, Any]) -> Found:
+    for name, value in manifest["metadata"].get("annotations", {}).items():
+        path = ("metadata", "annotations", name)
+        if name.startswith("reconvirt/") and name not in _ANNOTATIONS:
+            yield path, "reconvirt knows no such annotation", ", ".join(_ANNOTATIONS)
+        elif name in _ANNOTATIONS and not value.strip():
+            yield path, "it must say why", ""
+
+
+def _dependencies(manifest: Mapping[str, Any]) -> Found:
+    if manifest["metadata"]["name"] in manifest["spec"].get("dependsOn", ()):
+        yield ("spec", "dependsOn"), "it cannot wait for itself", ""
+
+
 CHECKS: tuple[Callable[[Mapping[str, Any]], Found], ...] = (
     _memory,
     _vcpus,
@@ -247,6 +264,8 @@ CHECKS: tuple[Callable[[Mapping[str, Any]], Found], ...] = (
     _controllers,
     _device_numbers,
     _fragment,
+    _annotations,
+    _dependencies,
 )
 
 

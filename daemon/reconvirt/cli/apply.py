@@ -61,7 +61,7 @@ def apply(
     """
     config = options.read_config(config_file, desired=desired, connect=connect)
     configure(config.log_format, sys.stderr, "info" if verbose else "critical")
-    wanted = read_wanted(config.desired)
+    wanted = read_wanted(config.desired, config=config)
     chosen = wanted.select(names)
     began = time.monotonic()
     with connected(config.connect) as hypervisor:

@@ -55,7 +55,7 @@ def get(
     Those that reconvirt has made and whose manifest is gone are shown as not managed.
     """
     config = options.read_config(config_file, desired=desired, connect=connect)
-    wanted = read_wanted(config.desired)
+    wanted = read_wanted(config.desired, config=config)
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, [name] if name else None)
         plans = {

@@ -54,7 +54,7 @@ def plan(
     1 error or something refused.
     """
     config = options.read_config(config_file, desired=desired, connect=connect)
-    wanted = read_wanted(config.desired)
+    wanted = read_wanted(config.desired, config=config)
     chosen = wanted.select(names)
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, chosen if names else None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconvirt.cli.failure import Failure
+from reconvirt.controller.config import Config
 from reconvirt.controller.tree import read_paths
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
@@ -48,8 +49,12 @@ class Wanted:
         return {name: self.desired[name] for name in chosen} if chosen else self.desired
 
 
-def read_wanted(*paths: Path) -> Wanted:
+def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
     """The manifests of files and directories.
+
+    Args:
+        paths: the files and directories.
+        config: whose policies hold for what manifests do not state; none but the safest if None.
 
     Raises:
         Failure: there is no such file or directory.
@@ -59,7 +64,11 @@ def read_wanted(*paths: Path) -> Wanted:
             raise Failure(f"{path}: there is no such file or directory")
     files = read_paths(paths)
     snapshot = assemble([load_file(each) for each in files], revision_of(files))
-    desired = {name: desire(each) for name, each in snapshot.manifests.items()}
+    settings = config or Config()
+    desired = {
+        name: desire(each, settings.policy, settings.source_name)
+        for name, each in snapshot.manifests.items()
+    }
     return Wanted(snapshot, desired)
 
 

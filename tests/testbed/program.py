@@ -21,6 +21,7 @@ class Reconvirt:
 
     def __init__(self, host: LibvirtHost, desired: Path, directory: Path) -> None:
         self._desired = desired
+        self._directory = directory
         self._log = directory / "daemon.log"
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RECONVIRT_")},
@@ -28,6 +29,26 @@ class Reconvirt:
             "RECONVIRT_DESIRED": str(desired),
             "COLUMNS": "200",
         }
+        self.configure()
+
+    @property
+    def dumps(self) -> Path:
+        """Where the memory of crashed guests goes."""
+        return self._directory / "dumps"
+
+    def configure(self, **settings: str | float) -> None:
+        """Write the configuration: nothing outside the test's own directory, and these settings."""
+        self.dumps.mkdir(exist_ok=True)
+        values: dict[str, str | float] = {
+            "state_directory": str(self._directory / "state"),
+            "dump_directory": str(self.dumps),
+            "socket": str(self._directory / "api.sock"),
+            **settings,
+        }
+        path = self._directory / "reconvirt.toml"
+        lines = (f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+        path.write_text("".join(lines), encoding="utf-8")
+        self._environment["RECONVIRT_CONFIG"] = str(path)
 
     def __call__(self, *arguments: str | Path, status: int = 0) -> str:
         """What a command prints, which must end with this status: output, or else errors."""

@@ -27,6 +27,7 @@ from reconvirt.hypervisor.connection import Calls, Hypervisor
 from reconvirt.manifest.model import Problem
 
 CONVERGED, FAILED, WAITING = 0, 1, 3
+_UNDERWAY = (Phase.WAITING_FOR_GUEST, Phase.WAITING)
 
 
 @click.command()
@@ -114,7 +115,7 @@ def _converge(
         engine.want(chosen)
         with changed:
             while not lost.is_set() and (left := deadline - time.monotonic()) > 0:
-                waiting = [o for o in settled.values() if o.phase is Phase.WAITING_FOR_GUEST]
+                waiting = [o for o in settled.values() if o.phase in _UNDERWAY]
                 advance(len(settled) - len(waiting))
                 if len(settled) == len(chosen) and not waiting:
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -83,7 +84,13 @@ class History:
             self._changed.notify_all()
         fields = {name: getattr(event, name) for name in ("step", "field", "old", "new")}
         told = {name: value for name, value in fields.items() if value}
-        getattr(_log, level)(message, virtual_server=virtual_server or None, reason=reason, **told)
+        if virtual_server:
+            told["virtual_server"] = virtual_server
+        if event.revision:
+            told["revision"] = event.revision
+        # The event of a log line is the same for all of its kind; its words are in the message.
+        words = re.sub(r"(?<!^)(?=[A-Z])", " ", reason).lower()
+        getattr(_log, level)(words, reason=reason, message=message, **told)
 
     def since(self, number: int = 0, virtual_server: str | None = None) -> list[Event]:
         """The kept events after one of this number, the oldest first."""

@@ -6,7 +6,7 @@ observing and planning again after each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -131,6 +131,16 @@ def make_plan(
         return _plan_new(desired, host, objections)
     if observed.name != desired.name:
         return _plan_name(desired, observed)
+    return _plan_existing(desired, observed, hindrances or {}, host, objections)
+
+
+def _plan_existing(
+    desired: Desired,
+    observed: Observed,
+    hindrances: Mapping[str, str],
+    host: Host,
+    objections: tuple[Change, ...],
+) -> Plan:
     config = parse_xml(observed.config)
     mark = read_mark(config)
     if strange := _strangers(desired, observed, mark):
@@ -148,16 +158,21 @@ def make_plan(
     unsettled = paths_of(differences)
     if changing is not None:
         running = Running(changing, target, paused=observed.state is State.PAUSED)
-        made.take(plan_running(desired, running, hindrances or {}, unsettled))
+        made.take(plan_running(desired, running, hindrances, unsettled))
         _await_reboot(desired, running, made)
     _plan_images(desired, host, live, made)
     # One that was taken over and needs no change is not written to, not even for the mark.
     if mark is not None or differences or made.steps:
         made.steps += _plan_config(desired.statement, observed.config, mark, target, differences)
         if changing is not None:
-            made.steps += record_live(desired.statement, changing, unsettled)
+            afresh = desired.policy.drift == "report" and mark != desired.statement
+            made.steps += record_live(desired.statement, changing, unsettled, everything=afresh)
     _plan_state(desired, observed, host, made)
-    return _finish(made, desired, observed, mark, _unlisted(desired, (mark, config), live))
+    plan = made.plan(desired.name, _unlisted(desired, (mark, config), live))
+    if mark != desired.statement:
+        return plan
+    running_mark = read_mark(live) if live is not None else None
+    return _tell_drift(plan, desired, observed, running_mark.pending if running_mark else ())
 
 
 def _can_change(desired: Desired, observed: Observed) -> bool:
@@ -194,23 +209,21 @@ _BY_HAND = {
 }
 
 
-def _finish(
-    made: _Made,
-    desired: Desired,
-    observed: Observed,
-    mark: Statement | None,
-    unlisted: tuple[Change, ...],
-) -> Plan:
-    """The plan, in which drift is told, and not corrected where it is only to be reported."""
-    plan = made.plan(desired.name, unlisted)
-    if mark != desired.statement:
-        return plan
+def _tell_drift(plan: Plan, desired: Desired, observed: Observed, pending: Collection[str]) -> Plan:
+    """The plan, in which drift is told, and not corrected where it is only to be reported.
+
+    Args:
+        plan: the plan of a virtual server whose manifest has been applied.
+        desired: what is wanted.
+        observed: what libvirt has.
+        pending: paths of what was applied and is not in force yet: that is no drift.
+    """
     by_hand = observed.reason in _BY_HAND.get(observed.state, ()) or observed.state in RUNS
     drifted = tuple(
         change
         for step in plan.steps
         for change in step.changes
-        if change.field != "state" or by_hand
+        if change.field not in pending and (change.field != "state" or by_hand)
     )
     if desired.policy.drift == "correct":
         return replace(plan, drifted=drifted)

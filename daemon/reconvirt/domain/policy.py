@@ -44,7 +44,8 @@ class Policy:
         watchdog: what happens when the guest's watchdog has paused it: nothing, it goes on, it
             gets a restart interrupt (NMI) and goes on, or it is restarted.
         saved: whether a start restores the saved system image or discards it.
-        drift: whether what somebody has changed by hand is put right or only reported.
+        drift: whether what somebody has changed by hand is put right, or only reported until the
+            manifest changes.
         unlisted: what is done about devices that were attached by hand.
         media: whether a medium is changed although the guest has locked the tray.
         on_removal: what is done when the manifest is gone.
@@ -107,7 +108,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "drift": (
         "Drift",
-        "correct: what somebody has changed by hand is put right; report: it is only told.",
+        "correct: what somebody has changed by hand is put right; report: it is only told, until "
+        "the manifest changes.",
     ),
     "unlisted": (
         "Devices attached by hand",

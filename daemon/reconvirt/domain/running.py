@@ -14,6 +14,7 @@ from reconvirt.domain.compare import (
     FieldDifference,
     PieceDifference,
     compare,
+    paths_of,
 )
 from reconvirt.domain.desired import Desired, Statement
 from reconvirt.domain.effects import Effect, Running, Verdict
@@ -92,18 +93,28 @@ def _judge(
         yield difference, judge_device(difference, running)
 
 
-def record_live(statement: Statement, live: _Element, unsettled: frozenset[str]) -> list[Step]:
+def record_live(
+    statement: Statement, live: _Element, unsettled: frozenset[str], *, everything: bool = False
+) -> list[Step]:
     """Keep the mark of the running virtual server true before anything is plugged or defined.
 
     It lists what is wanted, what is still to be given back, and what waits for the next start
     though libvirt's XML does not show it; so a daemon that is killed at any moment knows it.
+
+    Args:
+        statement: what is wanted.
+        live: what runs.
+        unsettled: paths at which the configuration is not as wanted yet.
+        everything: note all that is not in force as wanted by the manifest, where what differs
+            without such a note is drift that is only to be told.
     """
     mark = read_mark(live)
     differences = compare(statement, mark, live, live=True, unsettled=unsettled)
     outstanding = _outstanding(differences)
-    target = replace(
-        statement.including(outstanding), pending=frozenset(_pending(differences, statement))
-    )
+    pending = frozenset(_pending(differences, statement))
+    known = paths_of(differences) & (mark.pending if mark else frozenset())
+    pending |= paths_of(differences) if everything else known
+    target = replace(statement.including(outstanding), pending=pending)
     if mark == target:
         return []
     return [Step(Record(mark_element(target), live=True), ())]

@@ -10,7 +10,7 @@ from pathlib import Path
 from reconvirt.cli.failure import Failure
 from reconvirt.controller.tree import read_paths
 from reconvirt.domain.changes import Plan
-from reconvirt.domain.desired import Desired, desire
+from reconvirt.domain.desired import Desired, Policy, desire
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import HostRules
@@ -19,6 +19,8 @@ from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.events import start_event_loop
 from reconvirt.manifest.load import assemble, load_file, revision_of
 from reconvirt.manifest.model import Snapshot
+
+_NO_POLICY = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,12 @@ class Wanted:
         return {name: self.desired[name] for name in chosen} if chosen else self.desired
 
 
-def read_wanted(*paths: Path) -> Wanted:
+def read_wanted(*paths: Path, defaults: Policy = _NO_POLICY) -> Wanted:
     """The manifests of files and directories.
+
+    Args:
+        paths: the files and directories.
+        defaults: the host's policy where a manifest states none.
 
     Raises:
         Failure: there is no such file or directory.
@@ -59,7 +65,7 @@ def read_wanted(*paths: Path) -> Wanted:
             raise Failure(f"{path}: there is no such file or directory")
     files = read_paths(paths)
     snapshot = assemble([load_file(each) for each in files], revision_of(files))
-    desired = {name: desire(each) for name, each in snapshot.manifests.items()}
+    desired = {name: desire(each, defaults) for name, each in snapshot.manifests.items()}
     return Wanted(snapshot, desired)
 
 

@@ -6,12 +6,12 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from types import FrameType
 
 import structlog
 
 from reconvirt.controller.config import Config
+from reconvirt.controller.config.settings import settings_of
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.glance import Glances
 from reconvirt.controller.source import DirectorySource
@@ -91,8 +91,7 @@ class Daemon:
             _log.error("configuration not reloaded", error=str(error))
         else:
             self._engine.resync = config.resync_seconds
-            live = {"resync_seconds", "log_format", "log_level"}
-            fixed = [each.name for each in fields(config) if each.name not in live]
+            fixed = [n for n, each in settings_of(Config).items() if not each.meaning.live]
             changed = [n for n in fixed if getattr(config, n) != getattr(self._config, n)]
             if changed:
                 _log.warning("takes effect after a restart of the daemon", settings=changed)
@@ -115,7 +114,7 @@ class Daemon:
             if known is not None and known[0].digest == manifest.digest:
                 manifests[name] = known
             else:
-                manifests[name] = (manifest, desire(manifest))
+                manifests[name] = (manifest, desire(manifest, self._config.policy.policy))
         self._manifests = manifests
         _log.info(
             "manifests read",

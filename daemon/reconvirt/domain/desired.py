@@ -107,6 +107,9 @@ class Policy:
     copied: frozenset[str] = frozenset()
 
 
+_DEFAULTS = Policy()
+
+
 @dataclass(frozen=True, slots=True)
 class Unresolved:
     """A device that cannot be found on the host now.
@@ -155,8 +158,13 @@ class Desired:
         return replace(self, statement=replace(self.statement, devices=listed))
 
 
-def desire(manifest: Manifest) -> Desired:
-    """What a checked manifest wants, with the table's defaults filled in."""
+def desire(manifest: Manifest, defaults: Policy = _DEFAULTS) -> Desired:
+    """What a checked manifest wants, with the table's defaults filled in.
+
+    Args:
+        manifest: the manifest.
+        defaults: the host's policy where the manifest states none.
+    """
     spec = _write_out(manifest.spec)
     devices = {kind.name: _devices(manifest.name, kind, spec) for kind in DEVICES}
     statement = Statement(
@@ -171,8 +179,8 @@ def desire(manifest: Manifest) -> Desired:
         str(spec.get("state", "running")),
         statement,
         Policy(
-            policy.get("unlisted", "report"),
-            policy.get("media", "ask"),
+            policy.get("unlisted", defaults.unlisted),
+            policy.get("media", defaults.media),
             frozenset(policy.get("migration", {}).get("copied", ())),
         ),
         positions=manifest.positions,

@@ -42,7 +42,7 @@ class Reconvirt:
         values: dict[str, str | float] = {
             "state_directory": str(self._directory / "state"),
             "dump_directory": str(self.dumps),
-            "socket": str(self._directory / "api.sock"),
+            "socket.path": str(self._directory / "api.sock"),
             **settings,
         }
         path = self._directory / "reconvirt.toml"

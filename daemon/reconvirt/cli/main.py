@@ -9,6 +9,7 @@ import click
 from reconvirt import __version__
 from reconvirt.cli.apply import apply
 from reconvirt.cli.completion import completion
+from reconvirt.cli.config import config
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.get import get
 from reconvirt.cli.import_ import import_command
@@ -29,7 +30,10 @@ def reconvirt() -> None:
     """
 
 
-for command in (run, apply, plan, validate, render, get, import_command, schema, completion):
+for command in (
+    *(run, apply, plan, validate, render, get, import_command),
+    *(schema, config, completion),
+):
     reconvirt.add_command(command)
 
 

@@ -66,7 +66,7 @@ def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
     snapshot = assemble([load_file(each) for each in files], revision_of(files))
     settings = config or Config()
     desired = {
-        name: desire(each, settings.policy, settings.source_name)
+        name: desire(each, settings.policy.policy, settings.source_name)
         for name, each in snapshot.manifests.items()
     }
     return Wanted(snapshot, desired)

@@ -7,12 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from types import FrameType
 
 import structlog
 
 from reconvirt.controller.config import Config
+from reconvirt.controller.config.settings import settings_of
 from reconvirt.controller.desk import Desk
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.glance import Glances
@@ -122,8 +123,7 @@ class Daemon:
             _log.error("configuration not reloaded", error=str(error))
         else:
             self._engine.resync = config.resync_seconds
-            live = {"resync_seconds", "log_format", "log_level"}
-            fixed = [each.name for each in fields(config) if each.name not in live]
+            fixed = [n for n, each in settings_of(Config).items() if not each.meaning.live]
             changed = [n for n in fixed if getattr(config, n) != getattr(self._config, n)]
             if changed:
                 _log.warning("takes effect after a restart of the daemon", settings=changed)
@@ -154,7 +154,7 @@ class Daemon:
             else:
                 manifests[name] = (
                     manifest,
-                    desire(manifest, self._config.policy, self._config.source_name),
+                    desire(manifest, self._config.policy.policy, self._config.source_name),
                 )
         self._manifests = manifests
         _log.info(

@@ -108,8 +108,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "drift": (
         "Drift",
-        "correct: what somebody has changed by hand is put right; report: it is only told, until "
-        "the manifest changes.",
+        (
+            "correct: what somebody has changed by hand is put right; report: it is only told, "
+            "until the manifest changes."
+        ),
     ),
     "unlisted": (
         "Devices attached by hand",

@@ -1,0 +1,96 @@
+"""The section ``[admission]``: what this host lets manifests ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconvirt.controller.config.settings import setting
+from reconvirt.manifest.units import format_memory, parse_memory
+
+_PATTERNS = "a pattern such as `br*`, as file names have them"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionSettings:
+    """What this host lets manifests ask for; see the page on security for what it keeps out."""
+
+    disk_roots: tuple[Path, ...] = setting(
+        (Path("/var/lib/libvirt/images"), Path("/srv"), Path("/dev/mapper"), Path("/dev/disk")),
+        about="the directories whose files and devices may be disks, CDs and backing files",
+    )
+    boot_roots: tuple[Path, ...] = setting(
+        (
+            *(Path("/var/lib/libvirt/images"), Path("/var/lib/libvirt/boot"), Path("/srv")),
+            *(Path("/usr/share"), Path("/var/lib/libvirt/qemu/nvram")),
+        ),
+        about="the directories whose files may be kernels, initial RAM disks, firmware and NVRAM",
+    )
+    log_roots: tuple[Path, ...] = setting(
+        (Path("/var/log/libvirt"),),
+        about="the directories that consoles and other character devices may write files into",
+    )
+    socket_roots: tuple[Path, ...] = setting(
+        (Path("/var/lib/libvirt/qemu"), Path("/run/libvirt"), Path("/run/openvswitch")),
+        about="the directories whose UNIX sockets may be used",
+    )
+    device_roots: tuple[Path, ...] = setting(
+        (
+            *(Path("/dev/random"), Path("/dev/urandom"), Path("/dev/hwrng"), Path("/dev/tpm0")),
+            Path("/dev/net/tun"),
+        ),
+        about="the devices besides disks that may be used by their path, and directories of such",
+    )
+    share_roots: tuple[Path, ...] = setting(
+        (), about="the directories that `<filesystem>` may give to guests"
+    )
+    other_roots: tuple[Path, ...] = setting(
+        (),
+        about="the directories for every other path in the domain XML, such as a network "
+        "interface's script: whatever it is for, it is refused outside them",
+    )
+    trust_writable: bool = setting(
+        False,
+        about="whether a path may lead through directories that others than their owner, root or "
+        "the daemon can write to, and so could turn elsewhere after it was checked",
+    )
+    emulators: tuple[str, ...] = setting(
+        ("/usr/bin/qemu-system-*", "/usr/bin/qemu-kvm", "/usr/libexec/qemu-kvm"),
+        about="the emulators that may be run, " + _PATTERNS,
+    )
+    bridges: tuple[str, ...] = setting(
+        ("*",), about="the bridges that interfaces may be attached to, " + _PATTERNS
+    )
+    networks: tuple[str, ...] = setting(
+        ("*",), about="libvirt's networks that interfaces may be attached to, " + _PATTERNS
+    )
+    network_devices: tuple[str, ...] = setting(
+        ("*",),
+        about="the host's network devices that macvtap interfaces may be attached to, " + _PATTERNS,
+    )
+    host_devices: tuple[str, ...] = setting(
+        ("scsi:*", "scsi_host:*", "mdev:*"),
+        about="the host devices that may be passed through, a pattern of `TYPE:NAME` each: "
+        "`pci:0000:01:00.0`, `usb:1234:abcd`, `scsi:scsi_host0:0:1:2`, `scsi_host:WWPN`, "
+        "`mdev:UUID`, `storage:/dev/…`, `misc:/dev/…`, `net:NAME`",
+    )
+    refused_elements: tuple[str, ...] = setting(
+        ("seclabel", "devices/redirdev", "devices/smartcard", "launchSecurity", "resource"),
+        about="the elements of domain XML that are refused wherever they come from, as paths of "
+        "patterns below `<domain>`",
+        pattern=r"[^/\s][^\s]*",
+        examples=("devices/redirdev",),
+    )
+    max_vcpus: int | None = setting(
+        None, about="the most virtual CPUs that one virtual server may have at most", least=1
+    )
+    max_memory: int | None = setting(
+        None,
+        about="the most memory that one virtual server may have",
+        parse=parse_memory,
+        show=format_memory,
+        examples=("64 GiB",),
+    )
+    trust_writable_manifests: bool = setting(
+        False, about="whether manifests are read although their group or others can write to them"
+    )

@@ -13,6 +13,13 @@ from reconvirt.controller.config import Config, ConfigError, load_config
 ROOT = Path(__file__).parents[3]
 
 
+def as_toml(value: object) -> str:
+    """A setting as the file has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str | Path) else f"{value:g}"
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "reconvirt.toml"
@@ -26,6 +33,13 @@ def test_what_the_file_and_the_command_line_say(file: Path) -> None:
 
     assert ("test:///default", 2, 60) == (config.connect, config.workers, config.resync_seconds)
     assert Config().desired == config.desired
+
+
+def test_passthrough_is_allowed_by_the_host_alone(file: Path) -> None:
+    """By nothing but a plain true."""
+    file.write_text("allow_passthrough = true\n")
+
+    assert [False, True] == [each.rules.passthrough for each in (Config(), load_config(file))]
 
 
 def test_a_file_that_is_not_named_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +62,8 @@ def test_a_file_that_is_not_named_need_not_be_there(monkeypatch: pytest.MonkeyPa
         ("log_level = 'loud'", "log_level: 'loud' is none of debug, info, warning, error"),
         ("connect = ''", "connect: '' is not a text"),
         ("desired = 3", "desired: 3 is not a text"),
+        ("allow_passthrough = 'yes'", "allow_passthrough: 'yes' is neither true nor false"),
+        ("allow_passthrough = 1", "allow_passthrough: 1 is neither true nor false"),
         ("[section]\nx = 1", "section: there is no such setting"),
     ],
 )
@@ -78,6 +94,4 @@ def test_the_documentation_names_every_setting_with_its_default() -> None:
     defaults = {each.name: getattr(Config(), each.name) for each in fields(Config)}
 
     assert list(defaults) == list(rows)
-    for name, default in defaults.items():
-        shown = rows[name].strip('"')
-        assert (str(default) if isinstance(default, str | Path) else f"{default:g}") == shown
+    assert {name: as_toml(each) for name, each in defaults.items()} == rows

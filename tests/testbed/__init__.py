@@ -16,6 +16,7 @@ from testbed.manifests import (
     switch_interface,
 )
 from testbed.program import Daemon, Reconvirt
+from testbed.seen import addresses, assert_settled, config, disks, live, outcome, verbs
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
@@ -34,15 +35,22 @@ __all__ = [
     "SwitchError",
     "SwitchTakenError",
     "VirshError",
+    "addresses",
+    "assert_settled",
     "block_disk",
     "cdrom",
+    "config",
     "direct_interface",
     "disk",
+    "disks",
     "domain_xml",
     "interface",
+    "live",
+    "outcome",
     "sweep",
     "switch_interface",
     "traces",
+    "verbs",
     "wait_until",
     "x86_domain_xml",
 ]

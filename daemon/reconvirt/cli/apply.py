@@ -88,10 +88,7 @@ def _converge(
 
     def on_outcome(outcome: Outcome) -> None:
         with changed:
-            # An event of our own step makes the engine look once more; its steps count together.
-            before = settled.get(outcome.name)
-            steps = (*before.steps, *outcome.steps) if before else outcome.steps
-            settled[outcome.name] = replace(outcome, steps=steps)
+            settled[outcome.name] = _together(settled.get(outcome.name), outcome)
             changed.notify_all()
 
     def on_close(_reason: str) -> None:
@@ -126,6 +123,15 @@ def _converge(
         Outcome(name, Phase.FAILED, "libvirt did not answer in time", Plan(name))
         for name in missing
     ]
+
+
+def _together(before: Outcome | None, outcome: Outcome) -> Outcome:
+    """What two looks came to; an event of our own step makes the engine look once more."""
+    if before is None:
+        return outcome
+    # A look that is cut short when the engine ends says less than the one before it.
+    latest = before if outcome.phase is Phase.DIFFERS else outcome
+    return replace(latest, steps=(*before.steps, *outcome.steps))
 
 
 @contextmanager

@@ -157,9 +157,11 @@ class Engine:
                 continue
             try:
                 self._handle(name)
-            except Exception:  # noqa: BLE001 - a worker outlives whatever it works on
+            except Exception as error:  # noqa: BLE001 - a worker outlives whatever it works on
                 # One virtual server's trouble must not cost the others their worker.
                 _log.exception("unexpected error, please report it", virtual_server=name)
+                message = f"unexpected error, please report it: {error!r}"
+                self._publish(Outcome(name, Phase.FAILED, message, Plan(name), retry=True))
                 self.queue.add_rate_limited(name)
             finally:
                 self.queue.done(name)

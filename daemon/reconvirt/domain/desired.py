@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from reconvirt.domain.devices import DEVICE_BY_NAME, DEVICES
 from reconvirt.domain.fields import FIELD_BY_NAME, FIELDS
 from reconvirt.domain.fragment import split_fragment
+from reconvirt.domain.kinds.common import is_persistent
 from reconvirt.domain.policy import NO_POLICY, Policy, read_policy
 from reconvirt.domain.rows import DeviceKind, Field, Stated, fill_defaults
 from reconvirt.domain.values import Value
@@ -222,8 +223,12 @@ def _devices(name: str, kind: DeviceKind, spec: Mapping[str, Any]) -> Mapping[st
     listed = spec.get(kind.where, {}).get(kind.name, ())
     devices: dict[str, Stated] = {}
     seen: dict[str, int] = {}
-    for each in (listed,) if isinstance(listed, Mapping) else listed:
-        stated = fill_defaults(name, kind.fields, _values(kind.fields, each))
+    each_stated = [
+        fill_defaults(name, kind.fields, _values(kind.fields, each))
+        for each in ((listed,) if isinstance(listed, Mapping) else listed)
+    ]
+    # Hotplug devices last: the configuration counts those that are told apart by order without.
+    for stated in sorted(each_stated, key=lambda each: not is_persistent(each)):
         devices[kind.identify(stated, seen)] = stated
     return devices
 

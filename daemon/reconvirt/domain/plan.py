@@ -152,7 +152,9 @@ def _plan_existing(
     if desired.policy.unlisted == "detach":
         differences += tuple(find_foreign(desired.statement, mark, config))
     live = parse_xml(observed.live) if observed.live else None
-    target = patch(config, differences, live) if differences else config
+    target = config
+    if differences:
+        target = patch(config, differences, live, stated=desired.statement.fields)
     made = _Made([], [], list(objections))
     changing = live if _can_change(desired, observed) else None
     unsettled = paths_of(differences)
@@ -247,7 +249,7 @@ def render(desired: Desired, observed: Observed | None = None) -> str:
         return print_xml(_new_domain(desired)[0])
     config = parse_xml(observed.config)
     differences = compare(desired.statement, read_mark(config), config, live=False)
-    target = patch(config, differences)
+    target = patch(config, differences, stated=desired.statement.fields)
     write_mark(target, desired.statement)
     return print_xml(target)
 
@@ -278,11 +280,13 @@ class _Made:
     def plan(self, name: str, unlisted: tuple[Change, ...] = ()) -> Plan:
         """The plan, its steps in the order in which they must be taken."""
 
-        def order(numbered: tuple[int, Step]) -> tuple[int, int]:
+        def order(numbered: tuple[int, Step]) -> tuple[int, bool, int]:
             number, step = numbered
             # What is attached to a controller is taken away before the controller.
             backwards = isinstance(step.action, Detach)
-            return _ORDER.index(type(step.action)), -number if backwards else number
+            # Not even in passing does libvirt take on_poweroff: restart beside on_reboot: destroy.
+            later = step.action != SetLifecycleAction("reboot", "restart")
+            return _ORDER.index(type(step.action)), later, -number if backwards else number
 
         steps = tuple(step for _, step in sorted(enumerate(self.steps), key=order))
         return Plan(name, steps, tuple(self.waiting), tuple(self.refused), unlisted)
@@ -291,7 +295,7 @@ class _Made:
 def _new_domain(desired: Desired) -> tuple[_Element, tuple[Difference, ...]]:
     empty = empty_domain(desired.name, desired.expected_uuid)
     differences = compare(desired.statement, None, empty, live=False)
-    target = patch(empty, differences)
+    target = patch(empty, differences, stated=desired.statement.fields)
     write_mark(target, desired.statement)
     return target, differences
 

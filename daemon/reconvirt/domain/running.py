@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconvirt.domain.actions import Action, Record
+from reconvirt.domain.actions import Action, Attach, Record
 from reconvirt.domain.changes import Change, Step, make_change
 from reconvirt.domain.compare import (
     DeviceDifference,
@@ -19,7 +19,12 @@ from reconvirt.domain.compare import (
 from reconvirt.domain.desired import Desired, Statement
 from reconvirt.domain.effects import Effect, Running, Verdict
 from reconvirt.domain.foreign import find_foreign
-from reconvirt.domain.hotplug import judge_changes, judge_device, judge_piece
+from reconvirt.domain.hotplug import (
+    judge_changes,
+    judge_controllers,
+    judge_device,
+    judge_piece,
+)
 from reconvirt.domain.mark import mark_element, read_mark
 from reconvirt.domain.policy import Policy
 from reconvirt.domain.rows import Stated
@@ -84,13 +89,19 @@ def _judge(
     if isinstance(difference, FieldDifference):
         for verdict in difference.row.effects.rule(running, difference.found, difference.wanted):
             yield difference, verdict
-    elif isinstance(difference, PieceDifference):
-        if (judged := judge_piece(difference, running)) is not None:
-            yield difference, judged
-    elif difference.fields:
+    elif isinstance(difference, DeviceDifference) and difference.fields:
         yield from judge_changes(difference, running, policy)
     else:
-        yield difference, judge_device(difference, running)
+        judged = (
+            judge_piece(difference, running)
+            if isinstance(difference, PieceDifference)
+            else judge_device(difference, running)
+        )
+        if judged is not None and isinstance(judged.action, Attach):
+            for verdict in judge_controllers(difference, running):
+                yield difference, verdict
+        if judged is not None:
+            yield difference, judged
 
 
 def record_live(

@@ -8,6 +8,7 @@ from reconvirt.controller.requests import ASK_AGAIN_SECONDS, MOST_REQUESTS, Requ
 from reconvirt.domain.actions import Action, Detach, SetMemory, Shutdown
 from reconvirt.domain.changes import Change, Step
 from reconvirt.domain.effects import Effect
+from reconvirt.domain.policy import ShutdownPolicy
 
 DETACH, MEMORY = Detach("virtio-disk1"), SetMemory(1024)
 
@@ -50,16 +51,23 @@ def test_after_eight_requests_it_is_left_alone(action: Action) -> None:
     requests, now = asked(action, MOST_REQUESTS)
 
     assert not requests.may_ask(action, now + 1e9)
-    assert requests.is_silent(action)
+    assert not requests.is_silent(action, now + ASK_AGAIN_SECONDS - 1)
+    assert requests.is_silent(action, now + ASK_AGAIN_SECONDS)
 
 
-def test_the_request_to_shut_down_is_never_given_up() -> None:
-    """A guest may be busy for hours."""
-    requests, now = asked(Shutdown(), 5 * MOST_REQUESTS)
+def test_how_often_it_is_asked_to_shut_down_says_its_policy() -> None:
+    """Again after each retry, until the time is over."""
+    requests = Requests(ShutdownPolicy(retry=5, timeout=60))
+    shutdown = Shutdown()
+    requests.ask(shutdown, 0.0)
 
-    assert not requests.is_silent(Shutdown())
-    assert requests.may_ask(Shutdown(), now + ASK_AGAIN_SECONDS)
-    assert "" == requests.complaint([step(Shutdown(), "state")], now + 1e9)
+    assert not requests.may_ask(shutdown, 4.0)
+    assert requests.may_ask(shutdown, 5.0)
+    requests.ask(shutdown, 50.0)
+    assert "" == requests.complaint([step(shutdown, "state")], 59.0)
+    assert not requests.may_ask(shutdown, 60.0)
+    assert requests.is_silent(shutdown, 60.0)
+    assert 60.0 == requests.shutdown_asked(60.0)
 
 
 class TestRefusal:
@@ -115,7 +123,7 @@ class TestFailedCalls:
 
         requests.take_back(DETACH)
 
-        assert not requests.is_silent(DETACH)
+        assert not requests.is_silent(DETACH, now + ASK_AGAIN_SECONDS)
         assert requests.may_ask(DETACH, now + ASK_AGAIN_SECONDS)
 
 
@@ -135,7 +143,7 @@ class TestComplaint:
         said = requests.complaint([step(DETACH, "devices.disks[vdb]")], now + ASK_AGAIN_SECONDS)
 
         assert (
-            "the guest has not answered 8 requests, 20 s each, for devices.disks[vdb]; "
+            "the guest has not answered 8 requests in 160 s for devices.disks[vdb]; "
             "it is asked again when its manifest changes or it is restarted"
         ) == said
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from lxml import etree
 
 from reconvirt.domain.actions import (
@@ -55,11 +54,10 @@ class TestState:
 
         assert ["define", "shutdown"] == [step.action.verb for step in made.steps]
 
-    @pytest.mark.parametrize("state", [State.PAUSED, State.CRASHED, State.SUSPENDED])
-    def test_one_that_somebody_stopped_is_left_to_people(self, state: State) -> None:
+    def test_one_that_has_crashed_is_left_to_people(self) -> None:
         """It is said, with what to do, and nothing is done."""
         seen = running(spec())
-        seen = Observed(NAME, seen.uuid, 1, state, "", seen.config, seen.live)
+        seen = Observed(NAME, seen.uuid, 1, State.CRASHED, "", seen.config, seen.live)
 
         made = plan(spec(), seen)
 

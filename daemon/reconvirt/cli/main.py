@@ -17,6 +17,7 @@ from reconvirt.cli.plan import plan
 from reconvirt.cli.render import render
 from reconvirt.cli.run import run
 from reconvirt.cli.schema import schema
+from reconvirt.cli.sync import sync
 from reconvirt.cli.validate import validate
 
 
@@ -32,7 +33,7 @@ def reconvirt() -> None:
 
 for command in (
     *(run, apply, plan, validate, render, get, import_command),
-    *(schema, config, completion),
+    *(schema, config, sync, completion),
 ):
     reconvirt.add_command(command)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconvirt.cli.failure import Failure
+from reconvirt.controller.config import Config
+from reconvirt.controller.sources import make_source
 from reconvirt.controller.tree import read_paths
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, Policy, desire
@@ -50,12 +52,25 @@ class Wanted:
         return {name: self.desired[name] for name in chosen} if chosen else self.desired
 
 
-def read_wanted(*paths: Path, defaults: Policy = _NO_POLICY) -> Wanted:
+def read_source(config: Config) -> Wanted:
+    """The manifests of the source that the configuration states.
+
+    Raises:
+        Failure: there is no such file or directory.
+    """
+    if config.source.git is None:
+        strict = not config.admission.trust_writable_manifests
+        return read_wanted(config.desired, defaults=config.policy.policy, strict=strict)
+    return _wanted(make_source(config).read(), config.policy.policy)
+
+
+def read_wanted(*paths: Path, defaults: Policy = _NO_POLICY, strict: bool = False) -> Wanted:
     """The manifests of files and directories.
 
     Args:
         paths: the files and directories.
         defaults: the host's policy where a manifest states none.
+        strict: whether files are refused that others than their owner can write to.
 
     Raises:
         Failure: there is no such file or directory.
@@ -63,10 +78,12 @@ def read_wanted(*paths: Path, defaults: Policy = _NO_POLICY) -> Wanted:
     for path in paths:
         if not path.exists():
             raise Failure(f"{path}: there is no such file or directory")
-    files = read_paths(paths)
-    snapshot = assemble([load_file(each) for each in files], revision_of(files))
-    desired = {name: desire(each, defaults) for name, each in snapshot.manifests.items()}
-    return Wanted(snapshot, desired)
+    files = read_paths(paths, strict=strict)
+    return _wanted(assemble([load_file(each) for each in files], revision_of(files)), defaults)
+
+
+def _wanted(snapshot: Snapshot, defaults: Policy) -> Wanted:
+    return Wanted(snapshot, {n: desire(each, defaults) for n, each in snapshot.manifests.items()})
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from reconvirt.controller.config import Config
 from reconvirt.controller.config.settings import settings_of
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.glance import Glances
-from reconvirt.controller.source import DirectorySource
+from reconvirt.controller.sources import make_source, name_source
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.hypervisor.link import Link
 from reconvirt.manifest.model import Manifest, Problem, Snapshot
@@ -36,9 +36,7 @@ class Daemon:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._reload = False
-        self._source = DirectorySource(
-            config.desired, debounce=config.debounce_seconds, rescan=config.rescan_seconds
-        )
+        self._source = make_source(config, keep=True)
         self._link = Link(config.connect, self._connected, self._heard)
         self._engine = Engine(
             self._link.current,
@@ -59,7 +57,7 @@ class Daemon:
             threading.Thread(target=self._glances.run, args=(self._stop,), name="glances"),
         ]
         with self._signals():
-            _log.info("started", desired=str(self._config.desired), connect=self._config.connect)
+            _log.info("started", desired=name_source(self._config), connect=self._config.connect)
             self._engine.start()
             for thread in threads:
                 thread.start()

@@ -35,12 +35,21 @@ class DirectorySource:
         root: the directory; it may be a symbolic link that is turned to another one.
         debounce: seconds of quiet after a change before the directory is read.
         rescan: seconds between two looks at the directory that nothing has asked for.
+        strict: whether files are refused that others than their owner can write to.
     """
 
-    def __init__(self, root: Path, debounce: float = 0.2, rescan: float = 10.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        debounce: float = 0.2,
+        rescan: float = 10.0,
+        *,
+        strict: bool = False,
+    ) -> None:
         self._root = root
         self._debounce = debounce
         self._rescan = rescan
+        self._strict = strict
         self._loader = Loader()
         self._snapshot: Snapshot | None = None
         self._hint = threading.Event()
@@ -49,7 +58,7 @@ class DirectorySource:
     def read(self) -> Snapshot:
         """The manifests now; what cannot be read leaves in force what was there before."""
         try:
-            files = read_stable_tree(self._root)
+            files = read_stable_tree(self._root, strict=self._strict)
         except Unstable as error:
             problem = Problem(Position(str(self._root), 1, 1), "", str(error))
             results, revision = (*self._all_unreadable(), _failed(problem)), ""

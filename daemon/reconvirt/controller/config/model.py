@@ -106,6 +106,9 @@ class Config:
         least=1,
         unit=_SECONDS,
     )
+    state_directory: Path = setting(
+        Path("/var/lib/reconvirt"), about="where the daemon keeps what it must know after a restart"
+    )
     log_format: LogFormat = setting(
         "auto", about="auto: JSON under systemd's journal, else readable", live=True
     )

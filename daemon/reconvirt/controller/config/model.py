@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from reconvirt.controller.config.admission import AdmissionSettings
+from reconvirt.controller.config.admission import AdmissionSettings, is_local
 from reconvirt.controller.config.settings import section, setting
 from reconvirt.controller.config.source import SourceSettings
 from reconvirt.domain.desired import Policy
@@ -132,8 +132,12 @@ class Config:
 
     @property
     def rules(self) -> HostRules:
-        """What the host allows in manifests."""
-        return HostRules(passthrough=self.allow_passthrough)
+        """What the host allows in manifests.
+
+        Where libvirt is on another host its files cannot be seen, and links are not resolved.
+        """
+        admission = self.admission.admission(local=is_local(self.connect))
+        return HostRules(passthrough=self.allow_passthrough, admission=admission)
 
     def objections(self) -> Iterator[tuple[str, str]]:
         """What does not fit together."""

@@ -14,8 +14,10 @@ from reconvirt.controller.config import Config
 from reconvirt.controller.config.settings import settings_of
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.glance import Glances
+from reconvirt.controller.service import Service, State
 from reconvirt.controller.sources import make_source, name_source
 from reconvirt.domain.desired import Desired, desire
+from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
 from reconvirt.manifest.model import Manifest, Problem, Snapshot
 
@@ -48,6 +50,16 @@ class Daemon:
         self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
         self._manifests: dict[str, tuple[Manifest, Desired]] = {}
         self._problems: tuple[Problem, ...] = ()
+        self._revision: str | None = None
+        self._service = Service(
+            self._state,
+            {
+                "workers": self._engine.pulse.age,
+                "source": self._source.beat.age,
+                "events": event_loop_age,
+            },
+            config.stuck_seconds,
+        )
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT; the step in hand is finished first."""
@@ -65,12 +77,13 @@ class Daemon:
                 self._steer()
             finally:
                 _log.info("stopping")
-                self._stop.set()
-                self._source.poke()
-                self._engine.stop()
-                self._link.stop()
-                for thread in threads:
-                    thread.join()
+                with self._service.stopping():
+                    self._stop.set()
+                    self._source.poke()
+                    self._engine.stop()
+                    self._link.stop()
+                    for thread in threads:
+                        thread.join()
                 _log.info("stopped")
 
     def _steer(self) -> None:
@@ -80,7 +93,18 @@ class Daemon:
             self._wake.clear()
             if self._reload:
                 self._reload = False
-                self._reload_all()
+                with self._service.reloading():
+                    self._reload_all()
+            self._service.tick()
+
+    def _state(self) -> State:
+        return State(
+            self._link.up,
+            self._revision,
+            len(self._problems),
+            frozenset(self._engine.wanted),
+            self._engine.outcomes,
+        )
 
     def _reload_all(self) -> None:
         try:
@@ -122,6 +146,7 @@ class Daemon:
             held_at_last_good=sorted(snapshot.retained),
         )
         self._engine.want({name: wanted for name, (_, wanted) in manifests.items()})
+        self._revision = snapshot.revision
 
     def _connected(self) -> None:
         # Events were missed while there was no connection.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from reconvirt.controller.liveness import Pulse
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.reconcile import REMOVAL_FAILED, Reconciler
 from reconvirt.controller.workqueue import Closed, Priority, WorkQueue
@@ -53,6 +54,7 @@ class Engine:
     ) -> None:
         self.queue: WorkQueue[str] = WorkQueue()
         self.resync = resync
+        self.pulse = Pulse(workers)
         self._stopping = threading.Event()
         self._reconciler = Reconciler(hypervisor, rules, self._stopping.is_set)
         self._on_down = on_down
@@ -120,7 +122,8 @@ class Engine:
             if name is None:
                 continue
             try:
-                self._handle(name)
+                with self.pulse.busy():
+                    self._handle(name)
             except Exception:  # noqa: BLE001 - a worker outlives whatever it works on
                 # One virtual server's trouble must not cost the others their worker.
                 _log.exception("unexpected error, please report it", virtual_server=name)

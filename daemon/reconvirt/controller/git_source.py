@@ -22,6 +22,7 @@ from reconvirt.controller.git_tree import (
     read_files,
     ref_of,
 )
+from reconvirt.controller.liveness import Beat
 from reconvirt.manifest.load import Loader, assemble, revision_of
 from reconvirt.manifest.model import Position, Problem, Snapshot
 
@@ -62,6 +63,7 @@ class GitSource:
         self._last: Snapshot | None = None
         self._attempted = ""
         self._hint = threading.Event()
+        self.beat = Beat()
 
     def read(self) -> Snapshot:
         """The manifests of the commit that counts, or of the last good one."""
@@ -99,6 +101,7 @@ class GitSource:
             before = snapshot
             rescan_at = time.monotonic() + self._rescan
             while not self._hint.wait(_LOOK_SECONDS):
+                self.beat()
                 if time.monotonic() >= rescan_at or self._sign() != signature:
                     break
 

@@ -17,6 +17,7 @@ import structlog
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from reconvirt.controller.liveness import Beat
 from reconvirt.controller.tree import Signature, Unstable, read_stable_tree, sign_tree
 from reconvirt.manifest.load import Loader, assemble, revision_of
 from reconvirt.manifest.model import FileResult, Position, Problem, Snapshot
@@ -53,6 +54,7 @@ class DirectorySource:
         self._loader = Loader()
         self._snapshot: Snapshot | None = None
         self._hint = threading.Event()
+        self.beat = Beat()
         self._poked = False
 
     def read(self) -> Snapshot:
@@ -94,6 +96,7 @@ class DirectorySource:
         """Return when there may be something new, and the directory is quiet."""
         rescan_at = time.monotonic() + self._rescan
         while not stop.is_set():
+            self.beat()
             if self._hint.wait(_ROOT_CHECK):
                 self._settle(stop)
                 return

@@ -8,12 +8,16 @@ from typing import Protocol
 
 from reconvirt.controller.config import Config
 from reconvirt.controller.git_source import GitSource
+from reconvirt.controller.liveness import Beat
 from reconvirt.controller.source import DirectorySource
 from reconvirt.manifest.model import Snapshot
 
 
 class Source(Protocol):
     """Snapshots of the manifests, wherever they are."""
+
+    beat: Beat
+    """Signs of life of :meth:`watch`."""
 
     def read(self) -> Snapshot:
         """The manifests now; what cannot be read leaves in force what was there before."""

@@ -106,6 +106,13 @@ class Config:
         least=1,
         unit=_SECONDS,
     )
+    stuck_seconds: float = setting(
+        180.0,
+        about="how long all workers, the source or libvirt's events may give no sign of life "
+        "before systemd's watchdog is no longer fed, which restarts the daemon",
+        least=5,
+        unit=_SECONDS,
+    )
     state_directory: Path = setting(
         Path("/var/lib/reconvirt"), about="where the daemon keeps what it must know after a restart"
     )

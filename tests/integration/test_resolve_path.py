@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,32 @@ def test_what_cannot_be_looked_at(images: Path) -> None:
     problem = PathResolver()(f"{images}/{'x' * 300}", "").problem
 
     assert "cannot be looked at: File name too long" in problem
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_an_image_that_we_may_not_read(images: Path) -> None:
+    """It is refused, unless the host's configuration trusts it; raw ones need no look."""
+    qemu_img("create", "-f", "qcow2", images / "a", "1M")
+    images.parent.chmod(0o755)
+    (images / "a").chmod(0o600)
+    script = (
+        "import os, sys\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "from reconvirt.controller.resolve_path import PathResolver\n"
+        f"path = {str(images / 'a')!r}\n"
+        "print(PathResolver(True)(path, 'qcow2').problem)\n"
+        "print(PathResolver(True, True)(path, 'qcow2').problem)\n"
+        "print(PathResolver(True)(path, 'raw').problem)\n"
+    )
+    # With the modules loaded beforehand: nobody may not be able to read them.
+    code = f"import reconvirt.controller.resolve_path\n{script}"
+    for above in images.parents:
+        if not above.stat().st_mode & 0o001:
+            above.chmod(above.stat().st_mode | 0o011)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+
+    refused, trusted, raw = done.stdout.splitlines()
+    assert "cannot be looked into: Permission denied" in refused
+    assert "" == trusted == raw

@@ -13,6 +13,7 @@ from reconvirt.cli.config import config
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.get import get
 from reconvirt.cli.import_ import import_command
+from reconvirt.cli.manual import manual
 from reconvirt.cli.plan import plan
 from reconvirt.cli.render import render
 from reconvirt.cli.run import run
@@ -33,7 +34,7 @@ def reconvirt() -> None:
 
 for command in (
     *(run, apply, plan, validate, render, get, import_command),
-    *(schema, config, sync, completion),
+    *(schema, config, sync, completion, manual),
 ):
     reconvirt.add_command(command)
 

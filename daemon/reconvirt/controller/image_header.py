@@ -29,6 +29,7 @@ def named_files(path: str, form: str) -> tuple[str, ...]:
 
     Raises:
         ValueError: a header is damaged, or names something that is no file of this host.
+        PermissionError: an image cannot be read; the text says what to do.
     """
     found: list[str] = []
     todo = [(path, form)]
@@ -59,8 +60,14 @@ def _names_in(image: str) -> Iterator[tuple[str, str]]:
                 yield _plain(file.read(length), image), form
             if _DATA_FILE in extensions:
                 yield _plain(extensions[_DATA_FILE], image), "raw"
-    except (OSError, OverflowError):
-        return  # what cannot be read is libvirt's to complain about; see the page on security
+    except (FileNotFoundError, IsADirectoryError, OverflowError):
+        return  # it is to be made, or libvirt will refuse it
+    except OSError as error:
+        allow = "admission.trust_unreadable_images"
+        raise PermissionError(
+            f"the image {image} cannot be looked into: {error.strerror}; run as a user who may "
+            f"read it; {allow} = true takes it as it is"
+        ) from error
 
 
 def _extensions(head: bytes, version: int, rest: bytes) -> Iterator[tuple[int, bytes]]:

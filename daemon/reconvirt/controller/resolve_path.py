@@ -26,10 +26,12 @@ class PathResolver:
 
     Attributes:
         trust_writable: whether directories are taken that others can write to.
+        trust_unreadable: whether images are taken that cannot be looked into.
         owners: the user ids whose directories and links are trusted.
     """
 
     trust_writable: bool = False
+    trust_unreadable: bool = False
     owners: frozenset[int] = field(default_factory=lambda: trusted_ids(()))
 
     def __call__(self, path: str, form: str) -> Resolved:
@@ -47,6 +49,9 @@ class PathResolver:
         if form and not walked.problem:
             try:
                 backing = named_files(real, form)
+            except PermissionError as error:
+                if not self.trust_unreadable:
+                    return Resolved(named, real, str(error))
             except ValueError as error:
                 return Resolved(named, real, str(error))
         return Resolved(named, real, walked.problem, backing)

@@ -58,6 +58,11 @@ class AdmissionSettings:
         about="whether a path may lead through directories that others than their owner, root or "
         "the daemon can write to, and so could turn elsewhere after it was checked",
     )
+    trust_unreadable_images: bool = setting(
+        False,
+        about="whether qcow2 images are used although we may not look into them, and so do not "
+        "know which further files they name",
+    )
     trusted_owners: tuple[str, ...] = setting(
         ("libvirt-qemu", "qemu"),
         about="the users, besides root and the daemon's own, whose directories paths may lead "
@@ -115,7 +120,9 @@ class AdmissionSettings:
         Args:
             local: whether libvirt runs on this host, whose files we see.
         """
-        resolver = PathResolver(self.trust_writable, trusted_ids(self.trusted_owners))
+        resolver = PathResolver(
+            self.trust_writable, self.trust_unreadable_images, trusted_ids(self.trusted_owners)
+        )
         return Admission(
             roots={each: self._roots(each) for each in Purpose if each is not Purpose.EMULATOR},
             formats=self.disk_formats,

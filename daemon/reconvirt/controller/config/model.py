@@ -117,7 +117,7 @@ class Config:
         Path("/var/lib/reconvirt"), about="where the daemon keeps what it must know after a restart"
     )
     log_format: LogFormat = setting(
-        "auto", about="auto: JSON under systemd's journal, else readable", live=True
+        "auto", about="auto: entries with fields under systemd's journal, else readable", live=True
     )
     log_level: LogLevel = setting(
         "info", about="the least important messages that are written", live=True

@@ -15,6 +15,18 @@ from testbed.waiting import wait_until
 PROGRAM = Path(sys.executable).with_name("reconvirt")
 STOP_SECONDS = 30.0
 
+# What the tests' manifests ask for: files of the bed, loop devices, and whatever can be plugged.
+_ADMISSION = """
+[admission]
+enforce = true
+disk_roots = ["{bed}", "{tmp}", "/dev"]
+boot_roots = ["{bed}"]
+log_roots = ["{bed}"]
+socket_roots = ["{bed}", "/run", "/var/lib/libvirt"]
+host_devices = ["*"]
+trust_writable = true
+"""
+
 
 class Reconvirt:
     """Runs `reconvirt` against the private host and one directory of manifests."""
@@ -23,8 +35,14 @@ class Reconvirt:
         self._desired = desired
         self._directory = directory
         self._log = directory / "daemon.log"
+        settings, drop_ins = directory / "reconvirt.toml", directory / "conf.d"
+        settings.touch()  # a test may write its own
+        drop_ins.mkdir(exist_ok=True)
+        admission = _ADMISSION.format(bed=host.directory, tmp=directory)
+        (drop_ins / "admission.toml").write_text(admission, encoding="utf-8")
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RECONVIRT_")},
+            "RECONVIRT_CONFIG": str(settings),
             "RECONVIRT_CONNECT": host.uri,
             "RECONVIRT_DESIRED": str(desired),
             "COLUMNS": "200",

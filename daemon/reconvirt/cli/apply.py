@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options, output
-from reconvirt.cli.wanted import connected, read_wanted
+from reconvirt.cli.wanted import connected, read_source
 from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.history import History
@@ -62,7 +62,7 @@ def apply(
     """
     config = options.read_config(config_file, desired=desired, connect=connect)
     configure(config.log_format, sys.stderr, "info" if verbose else "critical")
-    wanted = read_wanted(config.desired, config=config)
+    wanted = read_source(config)
     chosen = wanted.select(names)
     began = time.monotonic()
     with connected(config.connect) as hypervisor:

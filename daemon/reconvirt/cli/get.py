@@ -11,7 +11,7 @@ from lxml.etree import _Element
 
 from reconvirt.cli import options, output
 from reconvirt.cli.failure import Failure
-from reconvirt.cli.wanted import Wanted, connected, observe, plan_one, read_wanted
+from reconvirt.cli.wanted import Wanted, connected, observe, plan_one, read_source
 from reconvirt.controller.outcome import Phase, settle
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.fields import FIELD_BY_NAME
@@ -55,7 +55,7 @@ def get(
     Those that reconvirt has made and whose manifest is gone are shown as not managed.
     """
     config = options.read_config(config_file, desired=desired, connect=connect)
-    wanted = read_wanted(config.desired, config=config)
+    wanted = read_source(config)
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, [name] if name else None)
         plans = {

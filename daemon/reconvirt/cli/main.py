@@ -13,10 +13,12 @@ from reconvirt.cli.config import config
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.get import get
 from reconvirt.cli.import_ import import_command
+from reconvirt.cli.manual import manual
 from reconvirt.cli.plan import plan
 from reconvirt.cli.render import render
 from reconvirt.cli.run import run
 from reconvirt.cli.schema import schema
+from reconvirt.cli.sync import sync
 from reconvirt.cli.validate import validate
 
 
@@ -32,7 +34,7 @@ def reconvirt() -> None:
 
 for command in (
     *(run, apply, plan, validate, render, get, import_command),
-    *(schema, config, completion),
+    *(schema, config, sync, completion, manual),
 ):
     reconvirt.add_command(command)
 

@@ -91,13 +91,13 @@ def complete_names(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """The names in the manifests that begin with what is typed."""
-    from reconvirt.cli.wanted import read_wanted  # noqa: PLC0415 - slow to load, seldom needed
+    from reconvirt.cli.wanted import read_source  # noqa: PLC0415 - slow to load, seldom needed
 
     try:
         config = load_config(
             context.params.get("config_file"), desired=context.params.get("desired")
         )
-        names = read_wanted(config.desired).desired
+        names = read_source(config).desired
     except (ConfigError, Failure):
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -12,7 +12,7 @@ from rich.syntax import Syntax
 
 from reconvirt.cli import options, output
 from reconvirt.cli.exact import diff_definitions
-from reconvirt.cli.wanted import connected, observe, plan_one, read_wanted
+from reconvirt.cli.wanted import connected, observe, plan_one, read_source
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.manifest.model import Problem
@@ -54,7 +54,7 @@ def plan(
     1 error or something refused.
     """
     config = options.read_config(config_file, desired=desired, connect=connect)
-    wanted = read_wanted(config.desired, config=config)
+    wanted = read_source(config)
     chosen = wanted.select(names)
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, chosen if names else None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options, output
-from reconvirt.cli.wanted import connected, read_wanted
+from reconvirt.cli.wanted import connected, read_source, read_wanted
 from reconvirt.domain.plan import render as render_xml
 from reconvirt.domain.xmltree import hide_passwords
 
@@ -36,7 +36,7 @@ def render(
             click.echo(hide_passwords(render_xml(each)))
         context.exit(1 if wanted.snapshot.problems else 0)
     config = options.read_config(config_file, desired=desired, connect=connect)
-    chosen = read_wanted(config.desired, config=config).select([target])[target]
+    chosen = read_source(config).select([target])[target]
     with connected(config.connect) as hypervisor:
         resolved, _ = hypervisor.look_around(chosen, config.rules)
         click.echo(hide_passwords(render_xml(resolved, hypervisor.observe(target))))

@@ -18,7 +18,7 @@ from reconvirt.controller.logs import configure
 @click.option(
     "--log-format",
     type=click.Choice(["auto", "console", "json"]),
-    help="auto: readable, or JSON under systemd's journal.",
+    help="auto: readable, or entries with fields under systemd's journal.",
 )
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 def run(config_file: Path | None, **overrides: object) -> None:

@@ -6,26 +6,34 @@ from pathlib import Path
 
 import click
 
-from reconvirt.cli import output
-from reconvirt.cli.wanted import read_wanted
+from reconvirt.cli import options, output
+from reconvirt.cli.wanted import Wanted, read_wanted
+from reconvirt.controller.config import Config
 from reconvirt.domain.advice import advise
+from reconvirt.domain.rules import object_to
+from reconvirt.manifest.model import Position, Problem
 
 
 @click.command()
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
 )
+@options.config_option
 @click.pass_context
-def validate(context: click.Context, paths: tuple[Path, ...]) -> None:
+def validate(context: click.Context, paths: tuple[Path, ...], config_file: Path | None) -> None:
     """Check manifests, files or directories of them, without libvirt.
 
-    The book's advice on what is allowed and will do harm some day is told besides.
+    With --config also against what that host lets manifests ask for. The book's advice on what
+    is allowed and will do harm some day is told besides.
 
     Exit codes: 0 all are good, 1 something is wrong with one of them.
     """
     wanted = read_wanted(*paths)
     snapshot = wanted.snapshot
-    output.print_problems(snapshot.problems)
+    problems = snapshot.problems
+    if config_file is not None:
+        problems += _objections(wanted, options.read_config(config_file))
+    output.print_problems(problems)
     for name, desired in wanted.desired.items():
         for advice in advise(desired):
             place = snapshot.manifests[name].position
@@ -36,8 +44,25 @@ def validate(context: click.Context, paths: tuple[Path, ...]) -> None:
             )
     count = len(snapshot.manifests)
     text = f"{count} manifest{'' if count == 1 else 's'} good"
-    if snapshot.problems:
-        errors = len(snapshot.problems)
+    if problems:
+        errors = len(problems)
         output.console().print(f"{text}, {errors} problem{'' if errors == 1 else 's'}")
         context.exit(1)
     output.console().print(text)
+
+
+def _objections(wanted: Wanted, config: Config) -> tuple[Problem, ...]:
+    """What the host would refuse."""
+    return tuple(
+        Problem(_place(wanted, name, each.field), each.field, f"{each.new}: {each.reason}")
+        for name, desired in wanted.desired.items()
+        for each in object_to(desired, config.rules)
+    )
+
+
+def _place(wanted: Wanted, name: str, field: str) -> Position:
+    """Where a field, or the nearest that holds it, stands in its manifest."""
+    manifest = wanted.snapshot.manifests[name]
+    while field and field not in manifest.positions:
+        field = field.rpartition(".")[0]
+    return manifest.positions.get(field, manifest.position)

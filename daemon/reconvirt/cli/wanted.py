@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reconvirt.cli.failure import Failure
 from reconvirt.controller.config import Config
+from reconvirt.controller.sources import make_source
 from reconvirt.controller.tree import read_paths
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
@@ -49,12 +50,24 @@ class Wanted:
         return {name: self.desired[name] for name in chosen} if chosen else self.desired
 
 
+def read_source(config: Config) -> Wanted:
+    """The manifests of the source that the configuration states.
+
+    Raises:
+        Failure: there is no such file or directory.
+    """
+    if config.source.git is None:
+        return read_wanted(config.desired, config=config)
+    return _wanted(make_source(config).read(), config)
+
+
 def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
     """The manifests of files and directories.
 
     Args:
         paths: the files and directories.
-        config: whose policies hold for what manifests do not state; none but the safest if None.
+        config: whose policies hold for what manifests do not state, and which says whether files
+            are refused that others than their owner can write to; the safest policies if None.
 
     Raises:
         Failure: there is no such file or directory.
@@ -62,13 +75,15 @@ def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
     for path in paths:
         if not path.exists():
             raise Failure(f"{path}: there is no such file or directory")
-    files = read_paths(paths)
+    strict = config is not None and config.admission.strict
+    files = read_paths(paths, strict=strict)
     snapshot = assemble([load_file(each) for each in files], revision_of(files))
-    settings = config or Config()
-    desired = {
-        name: desire(each, settings.policy.policy, settings.source_name)
-        for name, each in snapshot.manifests.items()
-    }
+    return _wanted(snapshot, config or Config())
+
+
+def _wanted(snapshot: Snapshot, config: Config) -> Wanted:
+    policy, source = config.policy.policy, config.source_name
+    desired = {name: desire(each, policy, source) for name, each in snapshot.manifests.items()}
     return Wanted(snapshot, desired)
 
 

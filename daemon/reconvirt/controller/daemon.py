@@ -22,12 +22,14 @@ from reconvirt.controller.holds import Holds
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan, Verdict
 from reconvirt.controller.pruner import Pruner
-from reconvirt.controller.source import DirectorySource
+from reconvirt.controller.service import Service, State
+from reconvirt.controller.sources import make_source, name_source
 from reconvirt.controller.status import StatusBook
 from reconvirt.controller.surroundings import find_hold, surroundings_of
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.show import figures_of
+from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
 from reconvirt.manifest.model import Manifest, Problem, Snapshot
 
@@ -50,13 +52,12 @@ class Daemon:
         self._reload = False
         self._manifests: dict[str, tuple[Manifest, Desired]] = {}
         self._problems: tuple[Problem, ...] = ()
+        self._revision: str | None = None
         self._orphans: Mapping[str, Orphan] = {}
         self._history = History()
         self._book = StatusBook()
         self._holds = Holds(config.state_directory / "holds.json")
-        self._source = DirectorySource(
-            config.desired, debounce=config.debounce_seconds, rescan=config.rescan_seconds
-        )
+        self._source = make_source(config, keep=True)
         self._link = Link(config.connect, self._connected, self._heard)
         self._engine = Engine(
             self._link.current,
@@ -81,6 +82,15 @@ class Daemon:
             manifests=lambda: {name: each[0] for name, each in self._manifests.items()},
             poke_source=self._source.poke,
         )
+        self._service = Service(
+            self._state,
+            {
+                "workers": self._engine.pulse.age,
+                "source": self._source.beat.age,
+                "events": event_loop_age,
+            },
+            config.stuck_seconds,
+        )
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT; the step in hand is finished first."""
@@ -91,7 +101,7 @@ class Daemon:
             threading.Thread(target=self._look_for_orphans, name="pruner"),
         ]
         with self._signals():
-            _log.info("started", desired=str(self._config.desired), connect=self._config.connect)
+            _log.info("started", desired=name_source(self._config), connect=self._config.connect)
             self._engine.start()
             for thread in threads:
                 thread.start()
@@ -99,12 +109,13 @@ class Daemon:
                 self._steer()
             finally:
                 _log.info("stopping")
-                self._stop.set()
-                self._source.poke()
-                self._engine.stop()
-                self._link.stop()
-                for thread in threads:
-                    thread.join()
+                with self._service.stopping():
+                    self._stop.set()
+                    self._source.poke()
+                    self._engine.stop()
+                    self._link.stop()
+                    for thread in threads:
+                        thread.join()
                 _log.info("stopped")
 
     def _steer(self) -> None:
@@ -114,7 +125,18 @@ class Daemon:
             self._wake.clear()
             if self._reload:
                 self._reload = False
-                self._reload_all()
+                with self._service.reloading():
+                    self._reload_all()
+            self._service.tick()
+
+    def _state(self) -> State:
+        return State(
+            self._link.up,
+            self._revision,
+            len(self._problems),
+            frozenset(self._engine.wanted),
+            self._engine.outcomes,
+        )
 
     def _reload_all(self) -> None:
         try:
@@ -166,6 +188,7 @@ class Daemon:
         )
         wanted = {name: desired for name, (_, desired) in manifests.items()}
         self._engine.want(wanted)
+        self._revision = snapshot.revision
         self._pruner.want(snapshot, wanted)
 
     def _connected(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import structlog
 
 from reconvirt.controller.conditions import REASONS
+from reconvirt.controller.liveness import Pulse
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan
 from reconvirt.controller.reconcile import REMOVAL_FAILED, Reconciler
@@ -61,6 +62,7 @@ class Engine:
     ) -> None:
         self.queue: WorkQueue[str] = WorkQueue()
         self.resync = resync
+        self.pulse = Pulse(workers)
         self._stopping = threading.Event()
         surroundings = surroundings or Surroundings()
         self._history = surroundings.history
@@ -156,7 +158,8 @@ class Engine:
             if name is None:
                 continue
             try:
-                self._handle(name)
+                with self.pulse.busy():
+                    self._handle(name)
             except Exception as error:  # noqa: BLE001 - a worker outlives whatever it works on
                 # One virtual server's trouble must not cost the others their worker.
                 _log.exception("unexpected error, please report it", virtual_server=name)

@@ -17,6 +17,7 @@ import structlog
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from reconvirt.controller.liveness import Beat
 from reconvirt.controller.tree import Signature, Unstable, read_stable_tree, sign_tree
 from reconvirt.manifest.load import Loader, assemble, revision_of
 from reconvirt.manifest.model import FileResult, Position, Problem, Snapshot
@@ -35,21 +36,31 @@ class DirectorySource:
         root: the directory; it may be a symbolic link that is turned to another one.
         debounce: seconds of quiet after a change before the directory is read.
         rescan: seconds between two looks at the directory that nothing has asked for.
+        strict: whether files are refused that others than their owner can write to.
     """
 
-    def __init__(self, root: Path, debounce: float = 0.2, rescan: float = 10.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        debounce: float = 0.2,
+        rescan: float = 10.0,
+        *,
+        strict: bool = False,
+    ) -> None:
         self._root = root
         self._debounce = debounce
         self._rescan = rescan
+        self._strict = strict
         self._loader = Loader()
         self._snapshot: Snapshot | None = None
         self._hint = threading.Event()
+        self.beat = Beat()
         self._poked = False
 
     def read(self) -> Snapshot:
         """The manifests now; what cannot be read leaves in force what was there before."""
         try:
-            files = read_stable_tree(self._root)
+            files = read_stable_tree(self._root, strict=self._strict)
         except Unstable as error:
             problem = Problem(Position(str(self._root), 1, 1), "", str(error))
             results, revision = (*self._all_unreadable(), _failed(problem)), ""
@@ -85,6 +96,7 @@ class DirectorySource:
         """Return when there may be something new, and the directory is quiet."""
         rescan_at = time.monotonic() + self._rescan
         while not stop.is_set():
+            self.beat()
             if self._hint.wait(_ROOT_CHECK):
                 self._settle(stop)
                 return

@@ -23,18 +23,23 @@ class Unstable(Exception):
     """The directory changed each time while it was being read."""
 
 
-def read_paths(paths: Iterable[Path]) -> tuple[SourceFile, ...]:
-    """The files of the paths: each a file, or a directory with all manifests below it."""
+def read_paths(paths: Iterable[Path], *, strict: bool = False) -> tuple[SourceFile, ...]:
+    """The files of the paths: each a file, or a directory with all manifests below it.
+
+    Args:
+        paths: files and directories.
+        strict: whether files are refused that others than their owner can write to.
+    """
     files: dict[str, SourceFile] = {}
     for path in paths:
         if path.is_dir():
-            files |= {each.path: each for each in read_tree(path)}
+            files |= {each.path: each for each in read_tree(path, strict=strict)}
         else:
-            files[str(path)] = _read_file(path, path.parent.resolve())
+            files[str(path)] = _read_file(path, path.parent.resolve(), strict=strict)
     return tuple(files.values())
 
 
-def read_stable_tree(root: Path) -> tuple[SourceFile, ...]:
+def read_stable_tree(root: Path, *, strict: bool = False) -> tuple[SourceFile, ...]:
     """All files of a directory as they were together at one moment.
 
     Raises:
@@ -42,23 +47,39 @@ def read_stable_tree(root: Path) -> tuple[SourceFile, ...]:
     """
     for _ in range(_TRIES):
         before = sign_tree(root)
-        files = read_tree(root)
+        files = read_tree(root, strict=strict)
         if sign_tree(root) == before:
             return files
     raise Unstable(f"{root} changed while it was being read, {_TRIES} times in a row")
 
 
-def read_tree(root: Path) -> tuple[SourceFile, ...]:
+def read_tree(root: Path, *, strict: bool = False) -> tuple[SourceFile, ...]:
     """All manifests below a directory, sorted; hidden files and folders are left out.
 
     What cannot be read, the directory itself included, is a file with a problem: nobody may
     conclude that the manifests in it are gone.
+
+    Args:
+        root: the directory.
+        strict: whether files are refused that others than their owner can write to, or replace.
     """
     real = root.resolve()
     files: list[SourceFile] = []
-    for path, problem in _walk(root):
-        files.append(SourceFile(str(path), None, problem) if problem else _read_file(path, real))
+    for path, trouble in _walk(root):
+        problem = trouble or (_replaceable(path, root) if strict else "")
+        if problem:
+            files.append(SourceFile(str(path), None, problem))
+        else:
+            files.append(_read_file(path, real, strict=strict))
     return tuple(files)
+
+
+def who_else_writes(path: Path) -> str | None:
+    """Why others than its owner can write to a file or directory; None if they cannot."""
+    try:
+        return _writers(path.stat())
+    except OSError:
+        return None  # it is not there, or reading it will tell
 
 
 def sign_tree(root: Path) -> Signature:
@@ -95,7 +116,28 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
     yield from problems
 
 
-def _read_file(path: Path, root: Path) -> SourceFile:
+_WRITABLE = {stat.S_IWGRP: "its group", stat.S_IWOTH: "everybody"}
+
+
+def _writers(found: os.stat_result) -> str | None:
+    who = [words for bit, words in _WRITABLE.items() if found.st_mode & bit]
+    if not who:
+        return None
+    allow = "admission.trust_writable_manifests"
+    return f"{' and '.join(who)} can write to it (chmod go-w); {allow} = true allows that"
+
+
+def _replaceable(path: Path, root: Path) -> str:
+    """Why others can put another file in the place of one; "" if they cannot."""
+    for folder in path.parents:
+        if (words := who_else_writes(folder)) is not None:
+            return f"{folder}: {words}"
+        if folder == root:
+            break
+    return ""
+
+
+def _read_file(path: Path, root: Path, *, strict: bool) -> SourceFile:
     """A regular file of at most the allowed size, inside ``root`` wherever its links lead."""
     try:
         if not path.resolve(strict=True).is_relative_to(root):
@@ -104,8 +146,11 @@ def _read_file(path: Path, root: Path) -> SourceFile:
         # Without O_NONBLOCK opening a named pipe would wait for somebody to write.
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(number, "rb") as file:
-            if not stat.S_ISREG(os.fstat(number).st_mode):
+            found = os.fstat(number)
+            if not stat.S_ISREG(found.st_mode):
                 return SourceFile(str(path), None, "it is not a regular file")
+            if strict and (words := _writers(found)) is not None:
+                return SourceFile(str(path), None, words)
             return SourceFile(str(path), file.read(MOST_BYTES + 1))
     except (OSError, RuntimeError) as error:
         return SourceFile(str(path), None, _words(error))

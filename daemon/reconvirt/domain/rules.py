@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
+from reconvirt.domain.admission import Admission, admit
 from reconvirt.domain.changes import Change
 from reconvirt.domain.compare import device_path, piece_path
 from reconvirt.domain.desired import Desired
@@ -29,9 +30,11 @@ class HostRules:
     Attributes:
         passthrough: whether ``spec.xml`` may hand arguments through to QEMU
             (``qemu:commandline`` and whatever else has a namespace of its own).
+        admission: what manifests may ask for; None for anything.
     """
 
     passthrough: bool = False
+    admission: Admission | None = None
 
 
 NO_RULES = HostRules()
@@ -40,7 +43,13 @@ NO_RULES = HostRules()
 
 def object_to(desired: Desired, rules: HostRules) -> tuple[Change, ...]:
     """What is refused whatever libvirt has."""
-    return (*_passthrough(desired, rules), *_contradictions(desired), *_unresolved(desired))
+    admitted = admit(desired, rules.admission) if rules.admission else ()
+    return (
+        *_passthrough(desired, rules),
+        *admitted,
+        *_contradictions(desired),
+        *_unresolved(desired),
+    )
 
 
 def _passthrough(desired: Desired, rules: HostRules) -> Iterator[Change]:

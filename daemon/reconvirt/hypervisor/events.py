@@ -6,6 +6,7 @@ One thread of the process runs libvirt's event loop; the callbacks only pass a n
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,8 @@ _CLOSE_REASONS = {
 }
 
 _log = structlog.get_logger(__name__)
+_BEAT_MILLISECONDS = 1000
+_last_beat = time.monotonic()
 _start_lock = threading.Lock()
 _started = False
 
@@ -48,9 +51,20 @@ def start_event_loop() -> None:
         # libvirt prints every error to stderr otherwise, besides raising it.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
         libvirt.virEventRegisterDefaultImpl()
+        libvirt.virEventAddTimeout(_BEAT_MILLISECONDS, _beat, None)
         # libvirt's loop sleeps until something happens and does not see new work otherwise.
         threading.Thread(target=_run, name="libvirt-events", daemon=True).start()
         _started = True
+
+
+def event_loop_age() -> float:
+    """Seconds since libvirt's event loop gave its last sign of life, or is waited for."""
+    return time.monotonic() - _last_beat
+
+
+def _beat(_timer: int, _data: Any) -> None:
+    global _last_beat  # noqa: PLW0603 - libvirt has one event loop a process
+    _last_beat = time.monotonic()
 
 
 def _run() -> None:

@@ -95,7 +95,10 @@ class TestSchema:
             ({"vcpu": "2"}, 'spec.vcpu: expected a whole number or a mapping, found "2"'),
             ({"vcpu": {"current": 1}}, "spec.vcpu: maximum must be stated"),
             ({"vcpu": {"maximum": 2, "curent": 1}}, "spec.vcpu.curent: there is no such key; did"),
-            ({"state": "stopped"}, 'spec.state: "stopped" is not known; allowed: running, paused, '),
+            (
+                {"state": "stopped"},
+                'spec.state: "stopped" is not known; allowed: running, paused, ',
+            ),
             ({"os": None}, "spec.os: expected a mapping, found null"),
             ({"os": {"arch": "s390x"}}, "spec.os: machine must be stated"),
             ({"os": GOOD["os"] | {"kernel": "rel/path"}}, "spec.os.kernel: "),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from reconvirt.controller.config.settings import setting
+from reconvirt.controller.resolve_path import PathResolver, trusted_ids
+from reconvirt.domain.admission import Admission, look_at_nothing
+from reconvirt.domain.paths import Purpose
 from reconvirt.manifest.units import format_memory, parse_memory
 
 _PATTERNS = "a pattern such as `br*`, as file names have them"
@@ -15,6 +19,11 @@ _PATTERNS = "a pattern such as `br*`, as file names have them"
 class AdmissionSettings:
     """What this host lets manifests ask for; see the page on security for what it keeps out."""
 
+    enforce: bool = setting(
+        False,
+        about="whether this section holds; without it manifests may ask for anything but "
+        "`qemu:commandline` and its kin. The packaged configuration turns it on",
+    )
     disk_roots: tuple[Path, ...] = setting(
         (Path("/var/lib/libvirt/images"), Path("/srv"), Path("/dev/mapper"), Path("/dev/disk")),
         about="the directories whose files and devices may be disks, CDs and backing files",
@@ -54,6 +63,16 @@ class AdmissionSettings:
         about="whether a path may lead through directories that others than their owner, root or "
         "the daemon can write to, and so could turn elsewhere after it was checked",
     )
+    trust_unreadable_images: bool = setting(
+        False,
+        about="whether qcow2 images are used although we may not look into them, and so do not "
+        "know which further files they name",
+    )
+    trusted_owners: tuple[str, ...] = setting(
+        ("libvirt-qemu", "qemu"),
+        about="the users, besides root and the daemon's own, whose directories paths may lead "
+        "through",
+    )
     emulators: tuple[str, ...] = setting(
         ("/usr/bin/qemu-system-*", "/usr/bin/qemu-kvm", "/usr/libexec/qemu-kvm"),
         about="the emulators that may be run, " + _PATTERNS,
@@ -74,8 +93,13 @@ class AdmissionSettings:
         "`pci:0000:01:00.0`, `usb:1234:abcd`, `scsi:scsi_host0:0:1:2`, `scsi_host:WWPN`, "
         "`mdev:UUID`, `storage:/dev/…`, `misc:/dev/…`, `net:NAME`",
     )
+    disk_formats: tuple[str, ...] = setting(
+        ("raw", "qcow2"),
+        about="the formats that disks may be in; of others it is not looked up which further "
+        "files an image names",
+    )
     refused_elements: tuple[str, ...] = setting(
-        ("seclabel", "devices/redirdev", "devices/smartcard", "launchSecurity", "resource"),
+        ("seclabel", "devices/redirdev", "devices/smartcard"),
         about="the elements of domain XML that are refused wherever they come from, as paths of "
         "patterns below `<domain>`",
         pattern=r"[^/\s][^\s]*",
@@ -94,3 +118,43 @@ class AdmissionSettings:
     trust_writable_manifests: bool = setting(
         False, about="whether manifests are read although their group or others can write to them"
     )
+
+    @property
+    def strict(self) -> bool:
+        """Whether manifests are refused that others than their owner can write to."""
+        return self.enforce and not self.trust_writable_manifests
+
+    def admission(self, *, local: bool) -> Admission | None:
+        """The same for the domain room; None if it does not hold.
+
+        Args:
+            local: whether libvirt runs on this host, whose files we see.
+        """
+        if not self.enforce:
+            return None
+        resolver = PathResolver(
+            self.trust_writable, self.trust_unreadable_images, trusted_ids(self.trusted_owners)
+        )
+        return Admission(
+            roots={each: self._roots(each) for each in Purpose if each is not Purpose.EMULATOR},
+            formats=self.disk_formats,
+            emulators=self.emulators,
+            bridges=self.bridges,
+            networks=self.networks,
+            network_devices=self.network_devices,
+            host_devices=self.host_devices,
+            refused_elements=self.refused_elements,
+            max_vcpus=self.max_vcpus,
+            max_memory=self.max_memory,
+            resolve=resolver if local else look_at_nothing,
+        )
+
+    def _roots(self, purpose: Purpose) -> tuple[str, ...]:
+        roots: tuple[Path, ...] = getattr(self, purpose)
+        return tuple(map(str, roots))
+
+
+def is_local(uri: str) -> bool:
+    """Whether libvirt runs on this host, and sees the files that we see."""
+    parts = urlsplit(uri)
+    return not parts.hostname and "+ssh" not in parts.scheme

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from reconvirt.controller.config.admission import AdmissionSettings
+from reconvirt.controller.config.admission import AdmissionSettings, is_local
 from reconvirt.controller.config.policies import PolicySettings
 from reconvirt.controller.config.settings import section, setting
 from reconvirt.controller.config.source import SourceSettings
@@ -88,8 +88,18 @@ class Config:
         least=1,
         unit=_SECONDS,
     )
+    stuck_seconds: float = setting(
+        180.0,
+        about="how long all workers, the source or libvirt's events may give no sign of life "
+        "before systemd's watchdog is no longer fed, which restarts the daemon",
+        least=5,
+        unit=_SECONDS,
+    )
+    state_directory: Path = setting(
+        Path("/var/lib/reconvirt"), about="where the daemon keeps what it must know after a restart"
+    )
     log_format: LogFormat = setting(
-        "auto", about="auto: JSON under systemd's journal, else readable", live=True
+        "auto", about="auto: entries with fields under systemd's journal, else readable", live=True
     )
     log_level: LogLevel = setting(
         "info", about="the least important messages that are written", live=True
@@ -109,7 +119,6 @@ class Config:
     most_starts: int = setting(
         4, about="how many virtual servers are started at a time", least=1, most=256
     )
-    state_directory: Path = setting(Path("/var/lib/reconvirt"), about="where holds are kept")
     dump_directory: Path = setting(
         Path("/var/lib/reconvirt/dumps"),
         about="where the memory of crashed guests is dumped to, if a policy says so",
@@ -132,8 +141,12 @@ class Config:
 
     @property
     def rules(self) -> HostRules:
-        """What the host allows in manifests."""
-        return HostRules(passthrough=self.allow_passthrough)
+        """What the host allows in manifests.
+
+        Where libvirt is on another host its files cannot be seen, and links are not resolved.
+        """
+        admission = self.admission.admission(local=is_local(self.connect))
+        return HostRules(passthrough=self.allow_passthrough, admission=admission)
 
     def objections(self) -> Iterator[tuple[str, str]]:
         """What does not fit together."""

@@ -50,6 +50,17 @@ def config_option(command: Command) -> Command:
     )(command)
 
 
+def socket_option(command: Command) -> Command:
+    """``--socket PATH``."""
+    return click.option(
+        "--socket",
+        type=click.Path(path_type=Path),
+        envvar="RECONVIRT_SOCKET",
+        show_envvar=True,
+        help="The unix socket of the daemon.",
+    )(command)
+
+
 def settings(command: Command) -> Command:
     """The three options that say what is wanted, and where."""
     return desired_option(connect_option(config_option(command)))

@@ -46,6 +46,11 @@ class Config:
         dump_directory: where the memory of crashed guests is dumped to, if a policy says so.
         most_dumps: how many dumps of one virtual server are kept; then no more are made.
         socket: the unix socket of the program's interface.
+        socket_group: the group whose members may read there; "" for root and the daemon's own user
+            only.
+        socket_writers: the group whose members may have something done there, too; "" likewise.
+        page_address: the address of the loopback interface that the status page is served at.
+        page_port: its port; 0 for no page.
         policy: what may be done where a manifest does not say.
     """
 
@@ -65,6 +70,10 @@ class Config:
     dump_directory: Path = Path("/var/lib/reconvirt/dumps")
     most_dumps: int = 3
     socket: Path = Path("/run/reconvirt/api.sock")
+    socket_group: str = ""
+    socket_writers: str = ""
+    page_address: str = "127.0.0.1"
+    page_port: int = 8643
 
     policy: Policy = NO_POLICY
 
@@ -109,6 +118,7 @@ _LEAST = {
     "workers": 1,
     "most_starts": 1,
     "most_dumps": 1,
+    "page_port": 0,
     "resync_seconds": 1.0,
     "glance_seconds": 1.0,
     "debounce_seconds": 0.0,

@@ -61,6 +61,11 @@ def socket_option(command: Command) -> Command:
     )(command)
 
 
+def daemon_settings(command: Command) -> Command:
+    """The two options that say where the daemon is."""
+    return socket_option(config_option(command))
+
+
 def settings(command: Command) -> Command:
     """The three options that say what is wanted, and where."""
     return desired_option(connect_option(config_option(command)))
@@ -77,6 +82,11 @@ def output_option(*formats: str) -> Callable[[Command], Command]:
         show_default=True,
         help="How the result is printed.",
     )
+
+
+def name_argument(command: Command) -> Command:
+    """``NAME``, completed from the manifests."""
+    return click.argument("name", shell_complete=complete_names)(command)
 
 
 def names_argument(command: Command) -> Command:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from reconvirt.api.server import Server
 from reconvirt.cli import options
 from reconvirt.controller.config import Config, load_config
 from reconvirt.controller.daemon import Daemon
@@ -38,6 +37,8 @@ def run(config_file: Path | None, **overrides: object) -> None:
     configuration again. Beside that it serves the commands get, describe and so on at its socket,
     and a status page for browsers on this host.
     """
+    from reconvirt.api.server import Server  # noqa: PLC0415 - slow to load, only for the daemon
+
     config = options.read_config(config_file, **overrides)
 
     def read_again() -> Config:

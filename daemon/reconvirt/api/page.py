@@ -27,7 +27,7 @@ from reconvirt.api.endpoints import STEP_SECONDS, Sent
 from reconvirt.api.errors import Refusal
 from reconvirt.api.shield import Shield
 from reconvirt.api.streams import Streams
-from reconvirt.api.view import age, change_rows, condition_badges, phase_tone, summary_of
+from reconvirt.api.view import age, breakable, change_rows, condition_badges, phase_tone, summary_of
 from reconvirt.api.wire import moment
 from reconvirt.controller.desk import Desk, Unknown
 from reconvirt.hypervisor.errors import HypervisorError
@@ -76,7 +76,12 @@ class _Pages:
             lstrip_blocks=True,
         )
         self._templates.filters.update(
-            age=age, moment=moment, tone=phase_tone, badges=condition_badges, changes=change_rows
+            age=age,
+            breakable=breakable,
+            moment=moment,
+            tone=phase_tone,
+            badges=condition_badges,
+            changes=change_rows,
         )
 
     def fleet(self, _request: Request) -> Response:

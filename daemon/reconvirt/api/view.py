@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from markupsafe import Markup, escape
 
 from reconvirt.controller.conditions import Condition, Kind
 from reconvirt.controller.outcome import Phase
@@ -68,6 +71,11 @@ class ChangeRow:
     word: str
     tone: str
     change: Change
+
+
+def breakable(path: object) -> Markup:
+    """A value or the path of a field, which may go on in the next line after a dot or slash."""
+    return Markup(re.sub(r"([./])", r"\1<wbr>", str(escape(path))))  # noqa: S704 - just escaped
 
 
 def phase_tone(phase: Phase) -> str:

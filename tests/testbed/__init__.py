@@ -3,6 +3,7 @@
 Nothing here touches a libvirt that the machine already runs. See `LibvirtHost` for how.
 """
 
+from testbed.browser import Browser, dump_dom
 from testbed.console import Console
 from testbed.guest import Guest, domain_xml
 from testbed.host import LibvirtHost, VirshError
@@ -15,7 +16,7 @@ from testbed.manifests import (
     interface,
     switch_interface,
 )
-from testbed.program import Daemon, Reconvirt
+from testbed.program import Daemon, Following, Reconvirt
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
@@ -23,9 +24,11 @@ from testbed.waiting import NotSeen, wait_until
 from testbed.x86 import x86_domain_xml
 
 __all__ = [
+    "Browser",
     "Console",
     "Daemon",
     "Desired",
+    "Following",
     "Guest",
     "LibvirtHost",
     "NotSeen",
@@ -39,6 +42,7 @@ __all__ = [
     "direct_interface",
     "disk",
     "domain_xml",
+    "dump_dom",
     "interface",
     "sweep",
     "switch_interface",

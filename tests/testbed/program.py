@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,17 +19,38 @@ STOP_SECONDS = 30.0
 
 
 class Reconvirt:
-    """Runs `reconvirt` against the private host and one directory of manifests."""
+    """Runs `reconvirt` against the private host and one directory of manifests.
+
+    The daemon has its socket in the host's directory, where other users can reach it, and the
+    page at a free port.
+    """
 
     def __init__(self, host: LibvirtHost, desired: Path, directory: Path) -> None:
+        self.socket = host.directory / "api.sock"
+        self.page_url = f"http://127.0.0.1:{_free_port()}/"
+        self._settings = directory / "reconvirt.toml"
+        self._state = directory / "state"
+        self.configure()
         self._desired = desired
         self._log = directory / "daemon.log"
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RECONVIRT_")},
             "RECONVIRT_CONNECT": host.uri,
             "RECONVIRT_DESIRED": str(desired),
+            "RECONVIRT_CONFIG": str(self._settings),
+            "RECONVIRT_SOCKET": str(self.socket),
+            "RECONVIRT_PAGE_PORT": self.page_url.rstrip("/").rpartition(":")[2],
             "COLUMNS": "200",
         }
+
+    def configure(self, *lines: str) -> None:
+        """Write the settings that are used where a test names none itself."""
+        state = f'state_directory = "{self._state}"'
+        self._settings.write_text("\n".join((state, *lines, "")), encoding="utf-8")
+
+    def follow(self, *arguments: str) -> "Following":
+        """A command that goes on, for a with statement."""
+        return Following([str(PROGRAM), *arguments], self._environment)
 
     def __call__(self, *arguments: str | Path, status: int = 0) -> str:
         """What a command prints, which must end with this status: output, or else errors."""
@@ -59,6 +82,45 @@ class Reconvirt:
     def run(self, *arguments: str) -> "Daemon":
         """`reconvirt run`, for a with statement."""
         return Daemon([str(PROGRAM), "run", *arguments], self._environment, self._log)
+
+
+class Following:
+    """A command that prints as things happen."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self._command = command
+        self._environment = environment
+        self.text = ""
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            self._command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def wait_for(self, pattern: str, timeout: float = 60.0) -> re.Match[str]:
+        """Wait until what was printed has this in it."""
+
+        def look() -> re.Match[str] | None:
+            assert self.process.stdout is not None
+            piece = self.process.stdout.read()
+            self.text += piece.decode() if piece else ""
+            return re.search(pattern, self.text, re.MULTILINE)
+
+        found = wait_until(look, timeout, f"/{pattern}/ to be printed")
+        assert found is not None
+        return found
 
 
 class Daemon:
@@ -133,3 +195,9 @@ class Daemon:
         """Wait for a line of this kind with these fields."""
         what = f"the log line {event} {fields}"
         return wait_until(lambda: self.logged(event, **fields), timeout, what)[-1]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -39,6 +39,8 @@ def why(
         lambda look: {"name": name, "explanation": explain(look.status(name), look.fleet)},
     )
     if form == "text":
-        output.console().print(output.cell(found["explanation"]))
+        printer = output.console()
+        # Folded between words where a person reads, whole where a program does.
+        printer.print(output.cell(found["explanation"]), soft_wrap=not printer.is_terminal)
     else:
         output.print_value(found, form)

@@ -17,6 +17,7 @@ LogFormat: TypeAlias = Literal["auto", "console", "json"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 _SECONDS = "a number of seconds"
+_GROUP = r"[a-z_][a-z0-9_-]*[$]?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +40,30 @@ class SocketSettings:
     """The local socket through which the daemon is asked and told."""
 
     path: Path = setting(Path("/run/reconvirt/reconvirt.sock"), about="where the socket stands")
-    read_group: str = setting(
-        "reconvirt", about="the group whose members may ask", pattern=r"[a-z_][a-z0-9_-]*[$]?"
+    read_group: str | None = setting(
+        None,
+        about="the group whose members may ask; if none is stated, only root and the daemon's own "
+        "user may",
+        pattern=_GROUP,
     )
-    write_group: str = setting(
-        "root",
-        about="the group whose members may also tell the daemon to do something",
-        pattern=r"[a-z_][a-z0-9_-]*[$]?",
+    write_group: str | None = setting(
+        None,
+        about="the group whose members may also have something done; if none is stated, likewise",
+        pattern=_GROUP,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSettings:
+    """Where the status page is served."""
+
+    address: str = setting(
+        "127.0.0.1",
+        about="the address of the loopback interface that it is served at",
+        pattern=r"[0-9a-fA-F:.]+",
+        examples=("127.0.0.1", "::1"),
+    )
+    port: int = setting(8643, about="its port; 0 for no page", least=0, most=65535)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +155,7 @@ class Config:
     )
     metrics: MetricsSettings = section(MetricsSettings, about="where the metrics are served")
     socket: SocketSettings = section(SocketSettings, about="the daemon's local socket")
+    page: PageSettings = section(PageSettings, about="where the status page is served")
 
     @property
     def rules(self) -> HostRules:

@@ -11,11 +11,13 @@ from reconvirt.api.answers import ErrorAnswer
 from reconvirt.api.endpoints import ENDPOINTS, EVENT_TYPES, Endpoint
 from reconvirt.api.wire import schema_of
 
-_DESCRIPTION = """The daemon's local interface: HTTP over a unix socket, by default \
-/run/reconvirt/reconvirt.sock. Who asks is known from the kernel. The members of the group \
-socket.read_group may read, those of socket.write_group may have something done, root and the \
-daemon's own user always may. Within a version nothing is taken out of an answer; fields and endpoints are added, so pass \
-over what you do not know."""
+_DESCRIPTION = (
+    "The daemon's local interface: HTTP over a unix socket, by default "
+    "/run/reconvirt/reconvirt.sock. Who asks is known from the kernel. The members of the group "
+    "socket.read_group may read, those of socket.write_group may have something done, root and "
+    "the daemon's own user always may. Within a version nothing is taken out of an answer; fields "
+    "and endpoints are added, so pass over what you do not know."
+)
 
 _ERRORS = {
     "400": "The request is not as it must be",

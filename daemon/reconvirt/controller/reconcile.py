@@ -47,6 +47,7 @@ STALLED_SECONDS = 900.0
 """How long until what has stalled is tried again although nothing was heard of it."""
 
 _MOST_STEPS = 256
+_BY_WORD = ("destroyed", "saved", "migrated")
 
 _log = structlog.get_logger(__name__)
 
@@ -269,7 +270,11 @@ class Reconciler:
     ) -> Circumstances:
         now = self._clock()
         state = observed.state if observed else None
-        memory.starts.seen(now, runs=state not in (None, State.SHUTOFF, State.CRASHED))
+        memory.starts.seen(
+            now,
+            runs=state not in (None, State.SHUTOFF, State.CRASHED),
+            by_itself=observed is not None and observed.reason not in _BY_WORD,
+        )
         return Circumstances(
             memory.requests.shutdown_asked(now),
             memory.starts.why_not_yet(now) or self._around.not_yet(desired),
@@ -335,6 +340,11 @@ class Reconciler:
         verb = step.action.verb
         if not step.changes:
             _log.debug("step done", step=verb, message=message)
+        if level == "error":
+            # It has failed as a whole: one event tells it.
+            fields = ", ".join(dict.fromkeys(change.field for change in step.changes))
+            self._around.history.tell(name, reason, message, level=level, step=verb, field=fields)
+            return
         for change in step.changes:
             self._around.history.tell(
                 name,

@@ -108,6 +108,10 @@ def entries(machine: Machine, *matches: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in found.splitlines()]
 
 
+def running(machine: Machine, name: str) -> bool:
+    return machine("virsh", "domstate", name, status=None) == "running"
+
+
 def qemu(machine: Machine, name: str) -> str:
     """The process of a virtual server: another one, another start."""
     return machine("cat", f"/run/libvirt/qemu/{name}.pid")
@@ -221,7 +225,9 @@ def breakable(installed: Machine) -> Iterator[Machine]:
     installed("systemctl", "daemon-reload")
     installed("systemctl", "start", "reconvirtd")
     yield installed
-    installed.shell("rm -f /run/test-*; rm /etc/reconvirt/conf.d/stuck.toml")
+    installed.shell("systemctl stop reconvirtd; rm -f /run/test-* /etc/reconvirt/conf.d/stuck.toml")
+    installed.shell("cd /etc/reconvirt/desired; rm -f idle* new1.yaml")
+    installed.shell("for n in 2 3 4 5; do virsh destroy idle$n; done 2> /dev/null || true")
     installed.shell("rm -r /etc/systemd/system/reconvirtd.service.d; systemctl daemon-reload")
     installed.write("/usr/bin/reconvirt", launcher)
     installed("chmod", "0755", "/usr/bin/reconvirt")
@@ -269,6 +275,32 @@ def test_a_stop_lets_the_step_in_hand_end(breakable: Machine) -> None:
     assert entries(breakable, "EVENT=step done", "VIRTUAL_SERVER=new1", "STEP=define")
     assert entries(breakable, "EVENT=stopped")
     assert "shut off" == breakable("virsh", "domstate", "new1")
+
+
+def test_images_are_made_with_the_drop_in(installed: Machine) -> None:
+    """Only root with some capabilities can; without the drop-in it is told, and nothing is lost."""
+    installed("systemctl", "start", "reconvirtd")
+    disk = (
+        f"    disks:\n      - {{type: file, driver: {{type: qcow2}}, source: {{file: {IMAGES}/d.qcow2}},"
+        " target: {dev: vda}, create: {size: 8 MiB}}\n"
+    )
+    text = MANIFEST.format(name="disk1", vcpus=1, images=IMAGES)
+    installed.write("/etc/reconvirt/desired/disk1.yaml", text + disk)
+    wait_until(lambda: "1 has failed" in show(installed, "StatusText"), SOON, "the failure")
+
+    place = "/etc/systemd/system/reconvirtd.service.d"
+    example = "/usr/share/doc/reconvirt/examples/systemd/images.conf"
+    installed.shell(f"mkdir -p {place}; cp {example} {place}; systemctl daemon-reload")
+    installed("systemctl", "restart", "reconvirtd")
+
+    assert "2 virtual servers, revision" in wait_until(
+        lambda: show(installed, "StatusText") if running(installed, "disk1") else "", SOON, "disk1"
+    )
+    assert "libvirt-qemu" == installed("stat", "--format=%U", f"{IMAGES}/d.qcow2")
+    told = installed("systemd-analyze", "security", "--no-pager", "reconvirtd").splitlines()[-1]
+    assert 4.0 > float(told.partition(": ")[2].split()[0]), told
+    installed.shell(f"rm -r {place} /etc/reconvirt/desired/disk1.yaml; systemctl daemon-reload")
+    installed.shell("systemctl stop reconvirtd; virsh destroy disk1")
 
 
 def test_git_fetched_by_the_timer(installed: Machine) -> None:

@@ -59,7 +59,7 @@ def read_source(config: Config) -> Wanted:
         Failure: there is no such file or directory.
     """
     if config.source.git is None:
-        strict = not config.admission.trust_writable_manifests
+        strict = not config.source.trust_writable
         return read_wanted(config.desired, defaults=config.policy.policy, strict=strict)
     return _wanted(make_source(config).read(), config.policy.policy)
 

@@ -66,6 +66,10 @@ class Engine:
             for number in range(1, workers + 1)
         ]
 
+    def admit(self, rules: HostRules) -> None:
+        """Hold manifests against other rules of the host from now on."""
+        self._reconciler.rules = rules
+
     @property
     def wanted(self) -> Mapping[str, Desired]:
         """What is wanted, by name."""

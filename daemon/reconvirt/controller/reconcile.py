@@ -72,7 +72,7 @@ class Reconciler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hypervisor = hypervisor
-        self._rules = rules
+        self.rules = rules
         self._stopping = stopping
         self._clock = clock
         self._memories: dict[str, _Memory] = {}
@@ -103,7 +103,7 @@ class Reconciler:
         try:
             for _ in range(_MOST_STEPS):
                 observed = hypervisor.observe(manifest.name)
-                desired, host = hypervisor.look_around(manifest, self._rules)
+                desired, host = hypervisor.look_around(manifest, self.rules)
                 memory = self._remember(manifest, observed)
                 plan = make_plan(desired, observed, memory.hindrances, host)
                 now = self._clock()

@@ -110,9 +110,6 @@ class AdmissionSettings:
         show=format_memory,
         examples=("64 GiB",),
     )
-    trust_writable_manifests: bool = setting(
-        False, about="whether manifests are read although their group or others can write to them"
-    )
 
     def admission(self, *, local: bool) -> Admission:
         """The same for the domain room.

@@ -281,8 +281,9 @@ def test_images_are_made_with_the_drop_in(installed: Machine) -> None:
     """Only root with some capabilities can; without the drop-in it is told, and nothing is lost."""
     installed("systemctl", "start", "reconvirtd")
     disk = (
-        f"    disks:\n      - {{type: file, driver: {{type: qcow2}}, source: {{file: {IMAGES}/d.qcow2}},"
-        " target: {dev: vda}, create: {size: 8 MiB}}\n"
+        f"    disks:\n      - {{type: file, driver: {{type: qcow2}}, "
+        f"source: {{file: {IMAGES}/d.qcow2}}, "
+        "target: {dev: vda}, create: {size: 8 MiB}}\n"
     )
     text = MANIFEST.format(name="disk1", vcpus=1, images=IMAGES)
     installed.write("/etc/reconvirt/desired/disk1.yaml", text + disk)

@@ -27,10 +27,12 @@ def desired_option(command: Command) -> Command:
 
 
 def connect_option(command: Command) -> Command:
-    """``--connect URI``."""
+    """``--connect URI``, which reads better as ``--against`` in a check of manifests."""
     return click.option(
         "-c",
         "--connect",
+        "--against",
+        "connect",
         metavar="URI",
         envvar="RECONVIRT_CONNECT",
         show_envvar=True,

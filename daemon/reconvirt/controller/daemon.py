@@ -145,6 +145,7 @@ class Daemon:
             _log.error("configuration not reloaded", error=str(error))
         else:
             self._engine.resync = config.resync_seconds
+            self._engine.admit(config.rules)
             fixed = [n for n, each in settings_of(Config).items() if not each.meaning.live]
             changed = [n for n in fixed if getattr(config, n) != getattr(self._config, n)]
             if changed:

@@ -22,6 +22,7 @@ from reconvirt.controller.surroundings import Surroundings
 from reconvirt.controller.workqueue import Closed, Priority, WorkQueue
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
+from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorDown
 
@@ -84,6 +85,10 @@ class Engine:
             threading.Thread(target=self._work, name=f"worker-{number}")
             for number in range(1, workers + 1)
         ]
+
+    def admit(self, rules: HostRules) -> None:
+        """Hold manifests against other rules of the host from now on."""
+        self._reconciler.admit(rules)
 
     @property
     def wanted(self) -> Mapping[str, Desired]:

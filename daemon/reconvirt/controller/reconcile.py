@@ -26,6 +26,7 @@ from reconvirt.domain.effects import Effect
 from reconvirt.domain.lifecycle import Circumstances, DumpFacts, plan_removal
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.plan import make_plan
+from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import (
     HypervisorDown,
@@ -156,6 +157,10 @@ class Reconciler:
         """Remember nothing of a virtual server."""
         self._memories.pop(name, None)
         self._around.gate.forget(name)
+
+    def admit(self, rules: HostRules) -> None:
+        """Hold manifests against other rules of the host from now on."""
+        self._around = replace(self._around, rules=rules)
 
     def try_anew(self, name: str) -> None:
         """Forget what was asked for and what has failed: somebody has said to try again."""
@@ -340,8 +345,10 @@ class Reconciler:
         verb = step.action.verb
         if not step.changes:
             _log.debug("step done", step=verb, message=message)
-        if level == "error":
-            # It has failed as a whole: one event tells it.
+        is_new = isinstance(step.action, Define) and not step.action.base
+        if level == "error" or is_new:
+            # It has failed, or was made, as a whole: one event tells it.
+            message = message or "it is defined"
             fields = ", ".join(dict.fromkeys(change.field for change in step.changes))
             self._around.history.tell(name, reason, message, level=level, step=verb, field=fields)
             return

@@ -43,8 +43,10 @@ class PathResolver:
         """
         walked = _Walk(self)
         real = walked.follow(path)
-        clean = PurePosixPath(os.path.normpath(path))
-        named = f"{_Walk(self).follow(str(clean.parent)).rstrip('/')}/{clean.name}"
+        named = real
+        if path.startswith("/dev/"):  # only there does it matter what a link is called
+            clean = PurePosixPath(os.path.normpath(path))
+            named = f"{_Walk(self).follow(str(clean.parent)).rstrip('/')}/{clean.name}"
         backing: tuple[str, ...] = ()
         if form and not walked.problem:
             try:
@@ -79,26 +81,27 @@ class _Walk:
     def follow(self, path: str) -> str:
         """The path without links and ``..``; notes the first thing that is wrong on the way."""
         rest = [part for part in path.split("/") if part not in ("", ".")][::-1]
-        real = "/"
+        real, directory = "/", _look("/")
         while rest:
             name = rest.pop()
             if name == "..":
                 real = os.path.dirname(real)  # noqa: PTH120 - of texts that were resolved
+                directory = _look(real)
                 continue
             here = os.path.join(real, name)  # noqa: PTH118 - many times a plan
             try:
                 found = os.lstat(here)
             except FileNotFoundError:
-                self._see_directory(real, None)
-                real = here
+                self._see_directory(real, directory, None)
+                real, directory = here, None
                 continue
             except OSError as error:
                 self._note(f"{here} cannot be looked at: {error.strerror}")
-                real = here
+                real, directory = here, None
                 continue
-            self._see_directory(real, found)
+            self._see_directory(real, directory, found)
             if not stat.S_ISLNK(found.st_mode):
-                real = here
+                real, directory = here, found
                 continue
             self._links += 1
             if self._links > _MOST_LINKS:
@@ -106,17 +109,16 @@ class _Walk:
                 return here
             target = os.readlink(here)  # noqa: PTH115 - a text
             rest += [part for part in target.split("/") if part not in ("", ".")][::-1]
-            real = "/" if target.startswith("/") else real
+            if target.startswith("/"):
+                real, directory = "/", _look("/")
         return real
 
-    def _see_directory(self, directory: str, entry: os.stat_result | None) -> None:
+    def _see_directory(
+        self, directory: str, found: os.stat_result | None, entry: os.stat_result | None
+    ) -> None:
         """Whether somebody who is not trusted could put another entry in the place of this one."""
-        if self._resolver.trust_writable:
-            return
-        try:
-            found = os.lstat(directory)
-        except OSError:
-            return  # below something that is not there either; that was looked at
+        if found is None or self._resolver.trust_writable:
+            return  # below something that is not there either, that was looked at
         owners = self._resolver.owners
         if found.st_uid not in owners:
             self._note(f"{directory} belongs to {_user(found.st_uid)}, who could turn it elsewhere")
@@ -128,6 +130,13 @@ class _Walk:
 
     def _note(self, problem: str) -> None:
         self.problem = self.problem or problem
+
+
+def _look(directory: str) -> os.stat_result | None:
+    try:
+        return os.lstat(directory)
+    except OSError:
+        return None
 
 
 def _user(number: int) -> str:

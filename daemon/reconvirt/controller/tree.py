@@ -123,7 +123,7 @@ def _writers(found: os.stat_result) -> str | None:
     who = [words for bit, words in _WRITABLE.items() if found.st_mode & bit]
     if not who:
         return None
-    allow = "admission.trust_writable_manifests"
+    allow = "source.trust_writable"
     return f"{' and '.join(who)} can write to it (chmod go-w); {allow} = true allows that"
 
 

@@ -7,6 +7,7 @@ whose purpose is not known is held against the strictest rule.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -209,7 +210,10 @@ class _Check:
             known = any(PurePosixPath(found.path).match(e) for e in self.admission.emulators)
             return "" if known else _not_allowed("emulators", self.admission.emulators)
         roots = self.admission.roots.get(purpose, ())
-        inside = any(self._is_inside(found, self.admission.resolve(e, "").path) for e in roots)
+        # A root may be a link itself; looking where it leads is spared where it need not be known.
+        inside = any(self._is_inside(found, each) for each in roots) or any(
+            self._is_inside(found, self.admission.resolve(each, "").path) for each in roots
+        )
         if not inside:
             leads = f"it leads to {found.path}, which" if found.path != path else "it"
             within = f"is in none of {', '.join(roots)}" if roots else "is allowed nowhere"
@@ -255,6 +259,7 @@ def _steps(element: _Element) -> str:
     return "/".join((*reversed(above), str(element.tag))) if element.getparent() is not None else ""
 
 
+@functools.lru_cache(maxsize=4096)
 def _fits(where: str, pattern: str) -> bool:
     steps, patterns = where.split("/"), pattern.split("/")
     return len(steps) == len(patterns) and all(map(fnmatchcase, steps, patterns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ class Purpose(StrEnum):
 
 
 _CHARACTER = r"devices/(serial|console|parallel|channel|smartcard|redirdev|rng/backend)"
+_CHARACTER_PATH = re.compile(rf"{_CHARACTER}(/protocol)?/source@path")
 _BY_TYPE = {
     "file": Purpose.LOG,
     "unix": Purpose.SOCKET,
@@ -68,13 +70,21 @@ def purpose_of(element: _Element, where: str, name: str, value: str) -> Purpose 
         value: the value.
     """
     place = f"{where}@{name}" if name else where
-    if re.fullmatch(rf"{_CHARACTER}(/protocol)?/source@path", place):
+    if name == "path" and _CHARACTER_PATH.fullmatch(place):
         return _of_character_device(element, value)
+    known, purpose = _row_of(place)
+    if known:
+        # A yes, no or other word beside it is no path, whatever row it fits.
+        return purpose if "/" in value or purpose in _ALWAYS else None
+    return Purpose.OTHER if value.startswith("/") else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _row_of(place: str) -> tuple[bool, Purpose | None]:
     for pattern, purpose in _TABLE:
         if pattern.fullmatch(place):
-            # A yes, no or other word beside it is no path, whatever row it fits.
-            return purpose if "/" in value or purpose in _ALWAYS else None
-    return Purpose.OTHER if value.startswith("/") else None
+            return True, purpose
+    return False, None
 
 
 _ALWAYS = {Purpose.DISK, Purpose.SHARE, Purpose.EMULATOR}

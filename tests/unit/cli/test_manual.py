@@ -38,7 +38,7 @@ def test_the_page_of_the_program_tells_every_command() -> None:
     for name, command in reconvirt.commands.items():
         assert (f".SS \\fBreconvirt {name}" in text) is not command.hidden, name
     assert "config check" in text
-    assert "\\fB\\-c, \\-\\-connect URI\\fR" in text
+    assert "\\fB\\-c, \\-\\-connect, \\-\\-against URI\\fR" in text
 
 
 def test_the_page_of_the_configuration_tells_every_setting() -> None:

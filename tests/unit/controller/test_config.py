@@ -52,8 +52,8 @@ def test_a_file_that_is_not_named_need_not_be_there(monkeypatch: pytest.MonkeyPa
         ("log_level = 'loud'", "log_level: 'loud' is none of debug, info, warning, error"),
         ("connect = ''", "connect: '' is not a text"),
         ("desired = 3", "desired: 3 is not a text"),
-        ("page_port = -1", "page_port: -1 is less than 0"),
-        ("socket_group = 100", "socket_group: 100 is not a text"),
+        ("[page]\nport = -1", r"page.port: -1 "),
+        ("[socket]\nread_group = 100", r"socket.read_group: 100 "),
         ("[section]\nx = 1", "section: there is no such setting"),
     ],
 )

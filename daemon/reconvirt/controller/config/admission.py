@@ -115,14 +115,6 @@ class AdmissionSettings:
         show=format_memory,
         examples=("64 GiB",),
     )
-    trust_writable_manifests: bool = setting(
-        False, about="whether manifests are read although their group or others can write to them"
-    )
-
-    @property
-    def strict(self) -> bool:
-        """Whether manifests are refused that others than their owner can write to."""
-        return self.enforce and not self.trust_writable_manifests
 
     def admission(self, *, local: bool) -> Admission | None:
         """The same for the domain room; None if it does not hold.

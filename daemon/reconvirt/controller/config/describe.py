@@ -33,8 +33,10 @@ def config_reference() -> str:
     parts = [_table(Config, "")]
     for path, each in walk(Config):
         if each.is_section:
-            about = each.meaning.about[0].upper() + each.meaning.about[1:]
-            parts.append(f"### `[{path}]`\n\n{about}.\n\n{_table(each.type, path)}")
+            about = f"{each.meaning.about[0].upper()}{each.meaning.about[1:]}."
+            if each.meaning.live:
+                about += " All of it takes effect on reload."
+            parts.append(f"### `[{path}]`\n\n{about}\n\n{_table(each.type, path)}")
     return "\n".join((*parts, f"{_ABOUT_EACH}\n"))
 
 
@@ -133,6 +135,8 @@ def _meaning(each: Setting) -> str:
         parts.append(f"{meaning.least:g} or more")
     if meaning.examples:
         parts.append(f"such as {', '.join(f'`{json.dumps(one)}`' for one in meaning.examples)}")
+    if meaning.live:
+        parts.append("takes effect on reload")
     return "; ".join(parts).replace("|", "\\|")
 
 

@@ -125,6 +125,7 @@ class Config:
         False,
         about="whether `spec.xml` may hand arguments through to QEMU (`qemu:commandline`), which "
         "can do anything on the host",
+        live=True,
     )
     source_name: str = setting(
         "desired",
@@ -148,7 +149,7 @@ class Config:
     )
     source: SourceSettings = section(SourceSettings, about="where the manifests come from")
     admission: AdmissionSettings = section(
-        AdmissionSettings, about="what this host lets manifests ask for"
+        AdmissionSettings, about="what this host lets manifests ask for", live=True
     )
     policy: PolicySettings = section(
         PolicySettings, about="what holds for manifests that state no `spec.policy`"

@@ -52,9 +52,15 @@ def setting(default: Any = MISSING, **meaning: Any) -> Any:
     return field(default=default, metadata={_KEY: Meaning(**meaning)})
 
 
-def section(kind: type, about: str) -> Any:
-    """A field that is a section of settings, with their defaults where no file states it."""
-    return field(default_factory=kind, metadata={_KEY: Meaning(about)})
+def section(kind: type, about: str, *, live: bool = False) -> Any:
+    """A field that is a section of settings, with their defaults where no file states it.
+
+    Args:
+        kind: the dataclass of the section.
+        about: what it is for, as the documentation says it.
+        live: whether all of it takes effect on reload.
+    """
+    return field(default_factory=kind, metadata={_KEY: Meaning(about, live=live)})
 
 
 @dataclass(frozen=True, slots=True)

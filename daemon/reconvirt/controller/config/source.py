@@ -87,6 +87,9 @@ class SourceSettings:
         None, about="the directory of the manifests; the same as `desired` outside the section"
     )
     git: GitSettings | None = setting(None, about="a git repository instead of a directory")
+    trust_writable: bool = setting(
+        False, about="whether manifests are read although their group or others can write to them"
+    )
 
     def objections(self) -> Iterator[tuple[str, str]]:
         """What does not fit together."""

@@ -1,0 +1,345 @@
+"""The package on a machine with a real systemd, a real libvirtd and a real guest."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from testbed.guest import REPOSITORY
+from testbed.machine import CannotBoot, CommandFailed, Machine
+from testbed.waiting import wait_until
+
+SOON = 120.0
+IMAGES = "/var/lib/libvirt/images"
+MANIFEST = """apiVersion: reconvirt/v1
+kind: VirtualServer
+metadata: {{name: {name}}}
+spec:
+  type: qemu
+  memory: 192 MiB
+  vcpu: {{maximum: 3, current: {vcpus}}}
+  os:
+    arch: s390x
+    machine: s390-ccw-virtio
+    kernel: {images}/vmlinuz-s390x
+    initrd: {images}/initrd-s390x.gz
+    cmdline: console=ttysclp0 rdinit=/init
+  devices:
+    consoles:
+      - type: pty
+        target: {{type: sclp}}
+        log: {{file: /var/log/libvirt/{name}.log, append: "on"}}
+    memballoon: {{model: none}}
+"""
+# Wherever a file stands, the daemon's workers do nothing any more, or take their time.
+HANG = """
+import os, time
+
+def install():
+    from reconvirt.controller.reconcile import Reconciler
+    from reconvirt.hypervisor.connection import Hypervisor
+    reconcile, act = Reconciler.reconcile, Hypervisor.act
+
+    def hanging(self, *arguments, **keywords):
+        while os.path.exists("/run/test-hang"):
+            time.sleep(0.1)
+        return reconcile(self, *arguments, **keywords)
+
+    def slow(self, *arguments, **keywords):
+        result = act(self, *arguments, **keywords)
+        if os.path.exists("/run/test-slow"):
+            time.sleep(8)
+        return result
+
+    Reconciler.reconcile, Hypervisor.act = hanging, slow
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """The machine, with the package installed as an administrator would."""
+    try:
+        Machine.check_whether_possible()
+    except CannotBoot as why:
+        pytest.skip(f"no machine with systemd: {why}")
+    packages = tmp_path_factory.mktemp("packages")
+    subprocess.run([REPOSITORY / "scripts" / "build-guest"], check=True)
+    subprocess.run([REPOSITORY / "scripts" / "build-deb", packages], check=True)
+    mounts = {"/mnt/packages": packages, "/mnt/guest": REPOSITORY / ".guest"}
+    with contextlib.ExitStack() as stack:
+        try:
+            entered = stack.enter_context(Machine(packages, mounts))
+        except CannotBoot as why:
+            pytest.skip(f"no machine with systemd: {why}")
+        entered.shell(f"cp /mnt/guest/*s390x* {IMAGES}/")
+        yield entered
+
+
+@pytest.fixture(scope="module")
+def installed(machine: Machine) -> Machine:
+    """The package, and the means to make its workers hang."""
+    machine.shell("apt-get install -y /mnt/packages/*.deb || dpkg --install /mnt/packages/*.deb")
+    return machine
+
+
+def manifest(machine: Machine, name: str = "web1", vcpus: int = 1) -> None:
+    text = MANIFEST.format(name=name, vcpus=vcpus, images=IMAGES)
+    machine.write(f"/etc/reconvirt/desired/{name}.yaml", text)
+
+
+def show(machine: Machine, what: str) -> str:
+    return machine("systemctl", "show", "--value", "--property", what, "reconvirtd")
+
+
+def vcpus(machine: Machine, name: str) -> str:
+    return machine("virsh", "vcpucount", name, "--live", "--current")
+
+
+def entries(machine: Machine, *matches: str) -> list[dict[str, Any]]:
+    """The entries of the journal with these fields."""
+    machine("journalctl", "--sync")
+    found = machine("journalctl", "--unit=reconvirtd", "--output=json", *matches)
+    return [json.loads(line) for line in found.splitlines()]
+
+
+def running(machine: Machine, name: str) -> bool:
+    return machine("virsh", "domstate", name, status=None) == "running"
+
+
+def qemu(machine: Machine, name: str) -> str:
+    """The process of a virtual server: another one, another start."""
+    return machine("cat", f"/run/libvirt/qemu/{name}.pid")
+
+
+def test_what_the_package_brings(installed: Machine) -> None:
+    """A user of its own, units that systemd likes, manual pages, completion; nothing starts."""
+    assert "libvirt" in installed("id", "--name", "--groups", "reconvirt").split()
+    assert "inactive" == installed("systemctl", "is-active", "reconvirtd", status=3)
+    units = [f"/lib/systemd/system/reconvirt{each}" for each in ("d.service", "-sync.timer")]
+    assert "" == installed("systemd-analyze", "verify", "--man=no", *units)
+    for page in ("reconvirt", "reconvirtd", "reconvirt.toml", "reconvirt-manifest"):
+        assert "reconvirt" in installed("man", "--where", page)
+    assert "good: /etc/reconvirt/reconvirt.toml" == installed("reconvirt", "config", "check")
+    listed = installed.shell("ls /usr/share/reconvirt/schemas /usr/share/zsh/vendor-completions")
+    assert "reconvirt-config-v1.schema.json" in listed
+    assert "_reconvirt" in listed
+
+
+def test_the_sandbox_is_tight(installed: Machine) -> None:
+    """As systemd measures it."""
+    for unit in ("reconvirtd.service", "reconvirt-sync.service"):
+        told = installed("systemd-analyze", "security", "--no-pager", unit).splitlines()[-1]
+        assert 3.0 > float(told.partition(": ")[2].split()[0]), told
+
+
+def test_start_is_over_when_every_virtual_server_was_looked_at(installed: Machine) -> None:
+    """And the guest boots: sandboxed, as a user of its own, on a real libvirtd."""
+    manifest(installed)
+
+    installed("systemctl", "start", "reconvirtd")
+
+    assert "active" == show(installed, "ActiveState")
+    assert "running" == installed("virsh", "domstate", "web1")
+    status = wait_until(lambda: show(installed, "StatusText"), SOON, "a status line")
+    assert status.startswith("1 virtual server, revision ")
+    assert "reconvirt" == installed("ps", "-o", "user=", "-p", show(installed, "MainPID"))
+
+    def booted() -> bool:
+        return "GUEST-UP" in installed("cat", "/var/log/libvirt/web1.log", status=None)
+
+    wait_until(booted, SOON, "the guest to boot")
+
+
+def test_the_journal_has_fields(installed: Machine) -> None:
+    """Found by the name of the virtual server."""
+    steps = entries(installed, "VIRTUAL_SERVER=web1", "EVENT=step done")
+
+    assert ["define", "start"] == [each["STEP"] for each in steps][:2]
+    assert "6" == steps[0]["PRIORITY"]
+    assert steps[0]["RECONCILE"]
+    assert any("memory" in change for change in steps[0]["CHANGES"])
+    assert steps[0]["MESSAGE"].startswith("step done")
+
+
+def test_a_reload_keeps_the_work_going(installed: Machine) -> None:
+    """The same process, the new settings; a bad file changes nothing and is told."""
+    process, started = show(installed, "MainPID"), qemu(installed, "web1")
+    installed.write("/etc/reconvirt/conf.d/level.toml", 'log_level = "debug"\n')
+    installed("systemctl", "reload", "reconvirtd")
+    wait_until(
+        lambda: entries(installed, "EVENT=configuration reloaded"), SOON, "the reload to be logged"
+    )
+    wait_until(lambda: show(installed, "ActiveState") == "active", SOON, "it to be active again")
+    installed.write("/etc/reconvirt/conf.d/level.toml", 'log_levle = "debug"\n')
+    assert "did you mean log_level" in installed.shell("reconvirt config check 2>&1 || true")
+    installed("systemctl", "reload", "reconvirtd")
+    (told,) = wait_until(
+        lambda: entries(installed, "EVENT=configuration not reloaded"), SOON, "the refusal"
+    )
+    assert "did you mean log_level" in told["ERROR"]
+    installed("rm", "/etc/reconvirt/conf.d/level.toml")
+
+    manifest(installed, vcpus=2)
+    wait_until(lambda: vcpus(installed, "web1") == "2", SOON, "the second vCPU")
+    assert (process, started) == (show(installed, "MainPID"), qemu(installed, "web1"))
+
+
+def test_guests_survive_a_restart_an_upgrade_and_a_stop(installed: Machine) -> None:
+    """They are libvirt's; the daemon takes them up again without a writing call."""
+    process, started = show(installed, "MainPID"), qemu(installed, "web1")
+    installed("systemctl", "restart", "reconvirtd")
+    installed.shell("dpkg --install /mnt/packages/*.deb")
+    assert show(installed, "MainPID") != process
+    assert "active" == show(installed, "ActiveState")
+    installed("systemctl", "stop", "reconvirtd")
+
+    assert "success" == show(installed, "Result")
+    assert started == qemu(installed, "web1")
+    assert "running" == installed("virsh", "domstate", "web1")
+
+
+@pytest.fixture
+def breakable(installed: Machine) -> Iterator[Machine]:
+    """The daemon stopped, with a fault built in, and watched closely."""
+    installed("systemctl", "stop", "reconvirtd")
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    place = f"/usr/local/lib/python{version}/dist-packages"
+    installed("mkdir", "-p", place, "/etc/systemd/system/reconvirtd.service.d")
+    installed.write(f"{place}/fault.py", HANG)
+    launcher = installed("cat", "/usr/bin/reconvirt")
+    installed.write(
+        "/usr/bin/reconvirt",
+        launcher.replace("\nmain()", "\nimport fault\n\nfault.install()\nmain()"),
+    )
+    installed("chmod", "0755", "/usr/bin/reconvirt")
+    installed.write(
+        "/etc/systemd/system/reconvirtd.service.d/test.conf", "[Service]\nWatchdogSec=8s\n"
+    )
+    installed.write("/etc/reconvirt/conf.d/stuck.toml", "stuck_seconds = 5\nresync_seconds = 1\n")
+    installed("systemctl", "daemon-reload")
+    installed("systemctl", "start", "reconvirtd")
+    yield installed
+    installed.shell("systemctl stop reconvirtd; rm -f /run/test-* /etc/reconvirt/conf.d/stuck.toml")
+    installed.shell("cd /etc/reconvirt/desired; rm -f idle* new1.yaml")
+    installed.shell("for n in 2 3 4 5; do virsh destroy idle$n; done 2> /dev/null || true")
+    installed.shell("rm -r /etc/systemd/system/reconvirtd.service.d; systemctl daemon-reload")
+    installed.write("/usr/bin/reconvirt", launcher)
+    installed("chmod", "0755", "/usr/bin/reconvirt")
+
+
+def test_workers_that_hang_are_noticed_and_the_daemon_is_restarted(breakable: Machine) -> None:
+    """By systemd's watchdog; the journal tells where the threads were, guests run on."""
+    for number in range(2, 6):  # as many as there are workers, and one more
+        manifest(breakable, f"idle{number}")
+    wait_until(
+        lambda: show(breakable, "StatusText").startswith("5 virtual servers, revision"),
+        SOON,
+        "all to be as wanted",
+    )
+    process, started = show(breakable, "MainPID"), qemu(breakable, "web1")
+
+    breakable("touch", "/run/test-hang")
+    wait_until(lambda: show(breakable, "NRestarts") == "1", SOON, "the watchdog to bite")
+    breakable("rm", "/run/test-hang")
+
+    wait_until(lambda: show(breakable, "ActiveState") == "active", SOON, "it to be ready again")
+    assert process != show(breakable, "MainPID")
+    assert started == qemu(breakable, "web1")
+    (told,) = entries(breakable, "EVENT=no sign of life", f"_PID={process}")
+    assert "workers" == told["PARTS"]
+    assert any(
+        "reconcile.py" in e["MESSAGE"] or "fault.py" in e["MESSAGE"] for e in entries(breakable)
+    )
+
+
+def test_a_stop_lets_the_step_in_hand_end(breakable: Machine) -> None:
+    """Also one that takes longer than the unit's limit: the daemon asks for patience."""
+    drop_in = "/etc/systemd/system/reconvirtd.service.d/stop.conf"
+    breakable.write(drop_in, "[Service]\nTimeoutStopSec=3s\n")
+    breakable.write("/etc/reconvirt/conf.d/stuck.toml", "stuck_seconds = 60\n")
+    breakable("systemctl", "daemon-reload")
+    breakable("systemctl", "restart", "reconvirtd")
+    breakable("touch", "/run/test-slow")
+    manifest(breakable, "new1")
+    wait_until(lambda: "new1" in breakable("virsh", "list", "--all", "--name"), SOON, "a step")
+
+    breakable("systemctl", "stop", "reconvirtd")
+
+    assert "success" == show(breakable, "Result")
+    assert entries(breakable, "EVENT=step done", "VIRTUAL_SERVER=new1", "STEP=define")
+    assert entries(breakable, "EVENT=stopped")
+    assert "shut off" == breakable("virsh", "domstate", "new1")
+
+
+def test_images_are_made_with_the_drop_in(installed: Machine) -> None:
+    """Only root with some capabilities can; without the drop-in it is told, and nothing is lost."""
+    installed("systemctl", "start", "reconvirtd")
+    disk = (
+        f"    disks:\n      - {{type: file, driver: {{type: qcow2}}, "
+        f"source: {{file: {IMAGES}/d.qcow2}}, "
+        "target: {dev: vda}, create: {size: 8 MiB}}\n"
+    )
+    text = MANIFEST.format(name="disk1", vcpus=1, images=IMAGES)
+    installed.write("/etc/reconvirt/desired/disk1.yaml", text + disk)
+    wait_until(lambda: "1 has failed" in show(installed, "StatusText"), SOON, "the failure")
+
+    place = "/etc/systemd/system/reconvirtd.service.d"
+    example = "/usr/share/doc/reconvirt/examples/systemd/images.conf"
+    installed.shell(f"mkdir -p {place}; cp {example} {place}; systemctl daemon-reload")
+    installed("systemctl", "restart", "reconvirtd")
+
+    assert "2 virtual servers, revision" in wait_until(
+        lambda: show(installed, "StatusText") if running(installed, "disk1") else "", SOON, "disk1"
+    )
+    assert "libvirt-qemu" == installed("stat", "--format=%U", f"{IMAGES}/d.qcow2")
+    told = installed("systemd-analyze", "security", "--no-pager", "reconvirtd").splitlines()[-1]
+    assert 4.0 > float(told.partition(": ")[2].split()[0]), told
+    installed.shell(f"rm -r {place} /etc/reconvirt/desired/disk1.yaml; systemctl daemon-reload")
+    installed.shell("systemctl stop reconvirtd; virsh destroy disk1")
+
+
+def test_git_fetched_by_the_timer(installed: Machine) -> None:
+    """Commit, fetch, converge; the network unit and the daemon have each their own sandbox."""
+    git = "git -c user.name=Ann -c user.email=ann@example.com -C /srv/upstream"
+    installed.shell(
+        "git init --quiet --initial-branch=main /srv/upstream; mkdir /srv/upstream/desired; "
+        f"cp /etc/reconvirt/desired/web1.yaml /srv/upstream/desired; {git} add -A; "
+        f"{git} commit --quiet -m one; chmod -R a+rX /srv/upstream"
+    )
+    installed.write(
+        "/etc/reconvirt/conf.d/git.toml",
+        '[source.git]\nrepository = "/var/lib/reconvirt/manifests.git"\npath = "desired"\n'
+        'remote = "file:///srv/upstream"\nbranch = "main"\n',
+    )
+    # Whose upstream it is matters to git where it is read as a local one.
+    installed("chown", "-R", "reconvirt:", "/srv/upstream")
+    installed("systemctl", "start", "reconvirt-sync.service")
+    installed("systemctl", "start", "reconvirtd")
+    head = installed.shell("git -c safe.directory=* -C /srv/upstream rev-parse HEAD")
+    assert f"revision {head[:7]}" in show(installed, "StatusText")
+
+    text = MANIFEST.format(name="web1", vcpus=3, images=IMAGES)
+    installed.write("/srv/upstream/desired/web1.yaml", text)
+    safe = git.replace("git ", "git -c safe.directory=* ", 1)
+    installed.shell(f"{safe} commit --quiet -am two; chown -R reconvirt: /srv/upstream")
+    installed("systemctl", "start", "reconvirt-sync.timer")
+
+    wait_until(lambda: vcpus(installed, "web1") == "3", SOON, "the third vCPU")
+    installed("systemctl", "stop", "reconvirt-sync.timer", "reconvirtd")
+    installed("rm", "/etc/reconvirt/conf.d/git.toml")
+
+
+def test_the_package_goes_and_leaves_the_guests(installed: Machine) -> None:
+    """Also when it is purged."""
+    installed("dpkg", "--purge", "reconvirt")
+
+    assert "running" == installed("virsh", "domstate", "web1")
+    with pytest.raises(CommandFailed):
+        installed("test", "-e", "/var/lib/reconvirt")
+    assert "web1.yaml" in installed("ls", "/etc/reconvirt/desired")

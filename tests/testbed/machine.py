@@ -1,0 +1,149 @@
+"""A machine with a real systemd, libvirtd and QEMU: a container that boots in seconds."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from testbed.guest import REPOSITORY
+from testbed.waiting import wait_until
+
+BOOT_SECONDS = 120.0
+COMMAND_SECONDS = 180.0
+
+# libvirt can neither make control groups nor mount namespaces inside the container.
+_QEMU = """
+cgroup_controllers = []
+namespaces = []
+security_driver = "none"
+"""
+
+
+class CannotBoot(Exception):
+    """This machine cannot run such a container; the text says why."""
+
+
+class CommandFailed(AssertionError):
+    """A command in the machine failed; the text is the command and what it said."""
+
+
+class Machine:
+    """A Debian container of its own network and file system, gone without a trace afterwards.
+
+    What is written in it stands in memory. Use it as a context manager.
+    """
+
+    def __init__(self, directory: Path, mounts: dict[str, Path]) -> None:
+        self._directory = directory
+        self._mounts = mounts
+        self._process: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    @staticmethod
+    def check_whether_possible() -> None:
+        """Raise CannotBoot if not."""
+        if os.geteuid() != 0:
+            raise CannotBoot("it needs root")
+        for program in ("systemd-nspawn", "debootstrap", "nsenter"):
+            if shutil.which(program) is None:
+                raise CannotBoot(f"{program} is missing; scripts/setup installs it")
+
+    def __enter__(self) -> Self:
+        self.check_whether_possible()
+        built = subprocess.run(
+            [REPOSITORY / "scripts" / "build-machine"], capture_output=True, text=True, check=False
+        )
+        if built.returncode:
+            raise CannotBoot(f"the base system cannot be built: {built.stderr.strip()}")
+        command = [
+            *("systemd-nspawn", "--quiet", "--boot", "--volatile=overlay", "--private-network"),
+            *("--register=no", "--keep-unit", "--console=pipe", f"--machine=rv-{os.getpid()}"),
+            f"--directory={built.stdout.strip()}",
+            *(f"--bind-ro={source}:{target}" for target, source in self._mounts.items()),
+        ]
+        log = self._directory / "machine.log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            self._leader = wait_until(self._find_leader, BOOT_SECONDS, "the container to start")
+            wait_until(self._booted, BOOT_SECONDS, f"systemd in the container, see {log}")
+            self.write("/etc/libvirt/qemu.conf", _QEMU)
+            self("systemctl", "restart", "libvirtd")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __call__(self, *command: str | Path, status: int | None = 0, stdin: str = "") -> str:
+        """What a command in the machine prints; it must end with this status, if one is given."""
+        done = self._run(*map(str, command), stdin=stdin)
+        if status is not None and done.returncode != status:
+            raise CommandFailed(
+                f"{' '.join(map(str, command))}: {done.returncode}\n{done.stdout}{done.stderr}"
+            )
+        return done.stdout.strip()
+
+    def shell(self, script: str) -> str:
+        """What a shell script in the machine prints."""
+        return self("sh", "-euc", script)
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file in the machine, at once."""
+        self("sh", "-euc", 'cat > "$1.new"; mv "$1.new" "$1"', "sh", path, stdin=text)
+
+    def stop(self) -> None:
+        """End the machine and everything in it, at once."""
+        if self._process is None:
+            return
+        if self._leader:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._leader, signal.SIGKILL)  # everything in it goes with its first
+        else:
+            self._process.terminate()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _run(self, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        inside = ["nsenter", "-t", str(self._leader), *["-m", "-p", "-u", "-i", "-n", "-C"], "--"]
+        plain = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "COLUMNS=200"]
+        return subprocess.run(
+            [*inside, *plain, *command],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+    def _find_leader(self) -> int:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            log = (self._directory / "machine.log").read_text(encoding="utf-8", errors="replace")
+            raise CannotBoot(f"systemd-nspawn ended: {log[-500:]}")
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        for child in map(int, children.split()):
+            if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                return child
+        return 0
+
+    def _booted(self) -> bool:
+        state = self._run("systemctl", "is-system-running").stdout.strip()
+        return state in ("running", "degraded")

@@ -16,6 +16,7 @@ from testbed.manifests import (
     switch_interface,
 )
 from testbed.program import Daemon, Reconvirt
+from testbed.scrape import Scrape, address_of, scrape
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
@@ -30,16 +31,19 @@ __all__ = [
     "LibvirtHost",
     "NotSeen",
     "Reconvirt",
+    "Scrape",
     "Slot",
     "SwitchError",
     "SwitchTakenError",
     "VirshError",
+    "address_of",
     "block_disk",
     "cdrom",
     "direct_interface",
     "disk",
     "domain_xml",
     "interface",
+    "scrape",
     "sweep",
     "switch_interface",
     "traces",

@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from reconvirt.domain.rules import HostRules
+from reconvirt.metrics.settings import (
+    DEFAULT_METRICS,
+    MetricsSettings,
+    SettingsError,
+    read_settings,
+)
 
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -38,6 +44,7 @@ class Config:
         log_level: the least important messages that are written.
         allow_passthrough: whether ``spec.xml`` may hand arguments through to QEMU, which can do
             anything on the host.
+        metrics: how metrics are collected and served; a table.
     """
 
     connect: str = "qemu:///system"
@@ -50,6 +57,7 @@ class Config:
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
     allow_passthrough: bool = False
+    metrics: MetricsSettings = DEFAULT_METRICS
 
     @property
     def rules(self) -> HostRules:
@@ -84,7 +92,14 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    return {name: _checked(path, name, value) for name, value in table.items()}
+    metrics = table.pop("metrics", None)
+    values = {name: _checked(path, name, value) for name, value in table.items()}
+    if metrics is not None:
+        try:
+            values["metrics"] = read_settings(metrics)
+        except SettingsError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    return values
 
 
 _LEAST = {

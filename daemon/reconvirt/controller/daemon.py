@@ -13,11 +13,13 @@ import structlog
 
 from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
+from reconvirt.controller.fleet import FleetView
 from reconvirt.controller.glance import Glances
 from reconvirt.controller.source import DirectorySource
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.hypervisor.link import Link
 from reconvirt.manifest.model import Manifest, Problem, Snapshot
+from reconvirt.metrics.service import MetricsService
 
 _log = structlog.get_logger(__name__)
 
@@ -40,12 +42,19 @@ class Daemon:
             config.desired, debounce=config.debounce_seconds, rescan=config.rescan_seconds
         )
         self._link = Link(config.connect, self._connected, self._heard)
+        self._fleet = FleetView(lambda: self._link.connected)
+        self._metrics = MetricsService(
+            config.metrics, config.connect, self._fleet.status, workers=config.workers
+        )
+        self._fleet.observer = self._metrics.observer
         self._engine = Engine(
             self._link.current,
             workers=config.workers,
             resync=config.resync_seconds,
             on_down=self._link.suspect,
             rules=config.rules,
+            on_outcome=self._fleet.settled,
+            observer=self._metrics.observer,
         )
         self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
         self._manifests: dict[str, tuple[Manifest, Desired]] = {}
@@ -61,6 +70,7 @@ class Daemon:
         with self._signals():
             _log.info("started", desired=str(self._config.desired), connect=self._config.connect)
             self._engine.start()
+            self._metrics.start()
             for thread in threads:
                 thread.start()
             try:
@@ -71,6 +81,7 @@ class Daemon:
                 self._source.poke()
                 self._engine.stop()
                 self._link.stop()
+                self._metrics.stop()
                 for thread in threads:
                     thread.join()
                 _log.info("stopped")
@@ -116,6 +127,7 @@ class Daemon:
                 manifests[name] = known
             else:
                 manifests[name] = (manifest, desire(manifest))
+        self._fleet.accepted(snapshot)
         self._manifests = manifests
         _log.info(
             "manifests read",
@@ -133,6 +145,7 @@ class Daemon:
     def _heard(self, name: str, kind: str, device: str) -> None:
         # On libvirt's event thread: only a name is put in the queue.
         _log.debug("event", virtual_server=name, kind=kind, device=device or None)
+        self._metrics.heard(name, kind)
         self._engine.heard(name, kind, device)
 
     @contextlib.contextmanager

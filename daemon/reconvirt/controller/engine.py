@@ -19,6 +19,7 @@ from reconvirt.domain.desired import Desired
 from reconvirt.domain.rules import NO_RULES, HostRules
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorDown
+from reconvirt.metrics.observer import SILENT, Observer
 
 _DOWN_PAUSE = 1.0
 
@@ -39,6 +40,7 @@ class Engine:
         rules: what the host allows in manifests.
         on_down: told when a call found the connection broken.
         on_outcome: told each outcome.
+        observer: told of what waits, what is worked on, and what goes wrong.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class Engine:
         rules: HostRules = NO_RULES,
         on_down: Callable[[], None] = lambda: None,
         on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
+        observer: Observer = SILENT,
     ) -> None:
-        self.queue: WorkQueue[str] = WorkQueue()
+        self.queue: WorkQueue[str] = WorkQueue(observer=observer)
+        self._observer = observer
         self.resync = resync
         self._stopping = threading.Event()
         self._reconciler = Reconciler(hypervisor, rules, self._stopping.is_set)
@@ -124,6 +128,7 @@ class Engine:
             except Exception:  # noqa: BLE001 - a worker outlives whatever it works on
                 # One virtual server's trouble must not cost the others their worker.
                 _log.exception("unexpected error, please report it", virtual_server=name)
+                self._observer.panicked(name)
                 self.queue.add_rate_limited(name)
             finally:
                 self.queue.done(name)
@@ -138,6 +143,7 @@ class Engine:
         except HypervisorDown:
             # Whoever makes the connection again has everything looked at; this is for the rest.
             self._on_down()
+            self._observer.reconciled(name, "error")
             self.queue.add_after(name, _DOWN_PAUSE, Priority.RESYNC)
             return
         self._publish(outcome)

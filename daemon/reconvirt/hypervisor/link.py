@@ -50,6 +50,11 @@ class Link:
             raise HypervisorDown(f"no connection to libvirt at {self.uri}")
         return hypervisor
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._current is not None
+
     def suspect(self) -> None:
         """Look whether the connection still works: a call has failed as if it did not."""
         hypervisor = self._current

@@ -70,7 +70,6 @@ class Collector:
         self._jobs: dict[str, Mapping[str, Any]] = {}
         self._hints: set[str] = set()
         self._complaint = ""
-        self._wake = threading.Event()
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -97,11 +96,18 @@ class Collector:
         """Something has happened to a virtual server: its XML is to be read again."""
         self._hints.add(name)
 
-    def run(self, stop: threading.Event) -> None:
-        """Collect until ``stop``; the body of a thread."""
+    def run(self, stop: threading.Event, after: Callable[[], None] | None = None) -> None:
+        """Collect until ``stop``; the body of a thread.
+
+        Args:
+            stop: ends it.
+            after: called after each collection, whatever came of it.
+        """
         while not stop.is_set():
             began = self._clock()
             self.collect()
+            if after is not None:
+                after()
             stop.wait(max(self.interval - (self._clock() - began), 0.1))
         self._aside.close()
 

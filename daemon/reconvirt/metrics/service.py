@@ -1,0 +1,105 @@
+"""All of the metrics together: what collects, what counts, what serves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+
+from reconvirt.hypervisor.events import EVENT_KINDS
+from reconvirt.hypervisor.stats import StatisticsConnection
+from reconvirt.metrics.collector import Collector
+from reconvirt.metrics.daemon_metrics import DaemonMetrics
+from reconvirt.metrics.endpoint import Endpoint, EndpointError
+from reconvirt.metrics.exposition import ServersCollector, write_textfile
+from reconvirt.metrics.fleet import FleetCollector, FleetStatus
+from reconvirt.metrics.settings import MetricsSettings
+
+_log = structlog.get_logger(__name__)
+
+
+class MetricsService:
+    """Collects and serves for as long as the daemon runs.
+
+    Args:
+        settings: how.
+        uri: where libvirt is.
+        status: gives the controller's state; must not wait for anything.
+        workers: how many reconciles there are at a time at most.
+    """
+
+    def __init__(
+        self,
+        settings: MetricsSettings,
+        uri: str,
+        status: Callable[[], FleetStatus],
+        *,
+        workers: int,
+    ) -> None:
+        self._settings = settings
+        self._stop = threading.Event()
+        self.registry = CollectorRegistry()
+        self.observer = DaemonMetrics(self.registry, workers=workers, event_kinds=EVENT_KINDS)
+        self.collector = Collector(
+            lambda: StatisticsConnection(uri),
+            interval=settings.interval_seconds,
+            timeout=settings.timeout_seconds,
+            refresh=settings.refresh_seconds,
+            on_collected=self.observer.collected,
+        )
+        self.registry.register(ServersCollector(self.collector))
+        self.registry.register(FleetCollector(status, settings.labels))
+        ProcessCollector(registry=self.registry)
+        GCCollector(self.registry)
+        self._endpoint: Endpoint | None = None
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody gets to see what would be collected."""
+        return bool(self._settings.listen or self._settings.textfile)
+
+    def start(self) -> None:
+        """Start collecting and serving; what cannot be served is said and does no harm."""
+        if self._settings.listen:
+            try:
+                self._endpoint = Endpoint(self._settings, self.registry)
+            except EndpointError as error:
+                _log.error("metrics are not served", error=str(error))
+            else:
+                self._endpoint.start()
+                _log.info(
+                    "metrics are served", listen=self._settings.listen, port=self._endpoint.port
+                )
+        if not self.wanted:
+            return
+        bodies = [self._collect]
+        self._threads = [threading.Thread(target=body, name="metrics") for body in bodies]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Serve nobody any more, and let the threads end."""
+        self._stop.set()
+        if self._endpoint is not None:
+            self._endpoint.stop()
+        for thread in self._threads:
+            thread.join()
+
+    def heard(self, name: str, kind: str) -> None:
+        """libvirt has sent an event; called on its thread."""
+        self.observer.heard(name, kind)
+        self.collector.heard(name)
+
+    def _collect(self) -> None:
+        self.collector.run(self._stop, self._write if self._settings.textfile else None)
+
+    def _write(self) -> None:
+        path = Path(self._settings.textfile)
+        try:
+            write_textfile(self.registry, path)
+        except OSError as error:
+            _log.error("metrics not written", file=str(path), error=str(error))

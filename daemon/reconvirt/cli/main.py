@@ -9,9 +9,11 @@ import click
 from reconvirt import __version__
 from reconvirt.cli.apply import apply
 from reconvirt.cli.completion import completion
+from reconvirt.cli.exits import exits
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.get import get
 from reconvirt.cli.import_ import import_command
+from reconvirt.cli.metrics import metrics
 from reconvirt.cli.plan import plan
 from reconvirt.cli.render import render
 from reconvirt.cli.run import run
@@ -29,7 +31,19 @@ def reconvirt() -> None:
     """
 
 
-for command in (run, apply, plan, validate, render, get, import_command, schema, completion):
+for command in (
+    run,
+    apply,
+    plan,
+    validate,
+    render,
+    get,
+    import_command,
+    exits,
+    metrics,
+    schema,
+    completion,
+):
     reconvirt.add_command(command)
 
 

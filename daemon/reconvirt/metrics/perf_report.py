@@ -48,6 +48,8 @@ _TOTAL = re.compile(
 _LOST = re.compile(r"^\s*Lost events:\s*(\d+)", re.MULTILINE)
 _LOST_CHUNKS = re.compile(r"lost (\d+) chunks!")
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# What perf says between the rows when table and complaints come together.
+_NOISE = ("Press ", "Tip:", "#", "[ perf record:", "unknown kvm exit code:", "Warning:")
 _NANO = 1e-9
 _SECONDS = {"us": 1e-6, "ns": _NANO}
 
@@ -228,7 +230,7 @@ def _parse_table(header: str, lines: list[str]) -> Report:
     for line in lines:
         if (total := _TOTAL.search(line)) is not None:
             break
-        if not line.strip() or line.lstrip().startswith(("Press ", "Tip:", "#")):
+        if not line.strip() or line.lstrip().startswith(_NOISE):
             continue
         row = _parse_row(line, columns, units)
         if row is None:

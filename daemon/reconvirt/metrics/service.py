@@ -13,9 +13,11 @@ from reconvirt.hypervisor.events import EVENT_KINDS
 from reconvirt.hypervisor.stats import StatisticsConnection
 from reconvirt.metrics.collector import Collector
 from reconvirt.metrics.daemon_metrics import DaemonMetrics
+from reconvirt.metrics.emulators import find_emulators
 from reconvirt.metrics.endpoint import Endpoint, EndpointError
 from reconvirt.metrics.exposition import ServersCollector, write_textfile
 from reconvirt.metrics.fleet import FleetCollector, FleetStatus
+from reconvirt.metrics.perf_collector import PerfCollector
 from reconvirt.metrics.settings import MetricsSettings
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +54,10 @@ class MetricsService:
         )
         self.registry.register(ServersCollector(self.collector))
         self.registry.register(FleetCollector(status, settings.labels))
+        self._perf: PerfCollector | None = None
+        if settings.perf.enabled:
+            self._perf = PerfCollector(settings.perf, self._processes)
+            self.registry.register(self._perf)
         ProcessCollector(registry=self.registry)
         GCCollector(self.registry)
         self._endpoint: Endpoint | None = None
@@ -76,8 +82,10 @@ class MetricsService:
                 )
         if not self.wanted:
             return
-        bodies = [self._collect]
-        self._threads = [threading.Thread(target=body, name="metrics") for body in bodies]
+        self._threads = [threading.Thread(target=self._collect, name="metrics")]
+        if self._perf is not None:
+            body = self._perf.run
+            self._threads.append(threading.Thread(target=body, args=(self._stop,), name="perf"))
         for thread in self._threads:
             thread.start()
 
@@ -93,6 +101,19 @@ class MetricsService:
         """libvirt has sent an event; called on its thread."""
         self.observer.heard(name, kind)
         self.collector.heard(name)
+
+    def _processes(self) -> dict[str, int]:
+        """The QEMUs of the virtual servers in the last snapshot, by name."""
+        snapshot = self.collector.snapshot
+        if snapshot is None:
+            return {}
+        found = find_emulators()
+        readings = [each.reading for each in snapshot.servers]
+        return {
+            each.name: found[each.uuid]
+            for each in readings
+            if each.domain_id is not None and each.uuid in found
+        }
 
     def _collect(self) -> None:
         self.collector.run(self._stop, self._write if self._settings.textfile else None)

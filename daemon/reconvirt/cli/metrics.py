@@ -1,0 +1,59 @@
+"""``reconvirt metrics``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from prometheus_client import generate_latest
+
+from reconvirt.cli import options
+from reconvirt.cli.failure import Failure
+from reconvirt.cli.wanted import connected
+from reconvirt.metrics.exposition import write_textfile
+from reconvirt.metrics.fleet import FleetStatus
+from reconvirt.metrics.service import MetricsService
+from reconvirt.metrics.users import make_line
+
+
+@click.command()
+@options.connect_option
+@options.config_option
+@click.option(
+    "--textfile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write them to this file, for node_exporter, instead of printing them.",
+)
+@click.option(
+    "--user",
+    metavar="NAME",
+    help="Ask for a password and print the line for 'metrics.users_file'; nothing else.",
+)
+def metrics(
+    connect: str | None, config_file: Path | None, textfile: Path | None, user: str | None
+) -> None:
+    """Collect the metrics of the virtual servers once, and print them.
+
+    The daemon serves these and its own; this needs no daemon.
+    """
+    if user is not None:
+        if not user or ":" in user:
+            raise Failure("a name must not be empty and has no colon")
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        click.echo(make_line(user, password))
+        return
+    config = options.read_config(config_file, connect=connect)
+    with connected(config.connect):  # says best why there is none
+        status = FleetStatus(connected=True)
+        service = MetricsService(
+            config.metrics, config.connect, lambda: status, workers=config.workers
+        )
+        if not service.collector.collect():
+            raise Failure(f"libvirt at {config.connect} gives no statistics")
+    if textfile is None:
+        click.echo(generate_latest(service.registry), nl=False)
+        return
+    try:
+        write_textfile(service.registry, textfile)
+    except OSError as error:
+        raise Failure(f"{textfile}: {error.strerror}") from error

@@ -18,7 +18,7 @@ def find_emulators(proc: Path = _PROC) -> Mapping[str, int]:
         if not entry.name.isdigit():
             continue
         try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
+            words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
         except OSError:
             continue  # it has just ended
         if b"-uuid" in words[:-1] and any(word.startswith(b"guest=") for word in words):

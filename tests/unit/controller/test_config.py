@@ -82,4 +82,7 @@ def test_the_documentation_names_every_setting_with_its_default() -> None:
     assert list(defaults) == list(rows)
     for name, default in defaults.items():
         shown = rows[name].strip('"')
+        if isinstance(default, bool):
+            assert str(default).lower() == shown
+            continue
         assert (str(default) if isinstance(default, str | Path) else f"{default:g}") == shown

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from prometheus_client import generate_latest
 
 from reconvirt.cli import options
 from reconvirt.cli.failure import Failure
@@ -51,9 +50,9 @@ def metrics(
         if not service.collector.collect():
             raise Failure(f"libvirt at {config.connect} gives no statistics")
     if textfile is None:
-        click.echo(generate_latest(service.registry), nl=False)
+        click.echo(service.exposition.text(), nl=False)
         return
     try:
-        write_textfile(service.registry, textfile)
+        write_textfile(service.exposition.text(), textfile)
     except OSError as error:
         raise Failure(f"{textfile}: {error.strerror}") from error

@@ -1,7 +1,6 @@
 """The endpoint that Prometheus scrapes: HTTP or HTTPS, one path, perhaps only for some users.
 
-What is answered, as text or OpenMetrics and compressed if the scraper likes it so, is the
-business of Prometheus' own client.
+The server is the one of Prometheus' own client: a thread for each scraper.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import structlog
-from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
+from reconvirt.metrics.exposition import Exposition
 from reconvirt.metrics.settings import MetricsSettings
 from reconvirt.metrics.users import Users, UsersError
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _CLIENT_SECONDS = 30
+_ACCEPTED = ("ACCEPT", "ACCEPT_ENCODING")
 
 _log = structlog.get_logger(__name__)
 
@@ -54,21 +54,21 @@ class _Handler(WSGIRequestHandler):
 
 
 class Endpoint:
-    """Serves the metrics of a registry.
+    """Serves metrics.
 
     Args:
         settings: where and how.
-        registry: the metrics.
+        exposition: renders them.
 
     Raises:
         EndpointError: the address is taken, or certificate, key or users cannot be read.
     """
 
-    def __init__(self, settings: MetricsSettings, registry: CollectorRegistry) -> None:
+    def __init__(self, settings: MetricsSettings, exposition: Exposition) -> None:
         host, port = settings.address
         try:
             users = Users(Path(settings.users_file)) if settings.users_file else None
-            application = _guarded(make_wsgi_app(registry), settings.path, users)
+            application = _guarded(exposition, settings.path, users)
             kind = _ServerV6 if ":" in host else _Server
             self._server = make_server(host, port, application, kind, handler_class=_Handler)
         except (OSError, UsersError) as error:
@@ -108,8 +108,8 @@ def _secured(listening: socket.socket, settings: MetricsSettings) -> ssl.SSLSock
     return context.wrap_socket(listening, server_side=True, do_handshake_on_connect=False)
 
 
-def _guarded(metrics: WSGIApplication, path: str, users: Users | None) -> WSGIApplication:
-    """The application of the client library, at one path and for users only."""
+def _guarded(exposition: Exposition, path: str, users: Users | None) -> WSGIApplication:
+    """The metrics at one path, and for users only."""
 
     def application(environment: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if users is not None and not _admitted(users, environment):
@@ -118,12 +118,24 @@ def _guarded(metrics: WSGIApplication, path: str, users: Users | None) -> WSGIAp
         if environment["REQUEST_METHOD"] != "GET":
             return _say(start, "405 Method Not Allowed", "Only GET.\n", ("Allow", "GET"))
         if environment["PATH_INFO"] == path:
-            return metrics(environment, start)
+            return _answer(exposition, environment, start)
         if environment["PATH_INFO"] == "/":
             return _say(start, "200 OK", f"reconvirt: metrics are at {path}\n")
         return _say(start, "404 Not Found", f"Metrics are at {path}\n")
 
     return application
+
+
+def _answer(
+    exposition: Exposition, environment: WSGIEnvironment, start: StartResponse
+) -> Iterable[bytes]:
+    accept, encodings = (environment.get(f"HTTP_{each}", "") for each in _ACCEPTED)
+    answer = exposition.answer(accept, encodings)
+    headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body)))]
+    if answer.compressed:
+        headers.append(("Content-Encoding", "gzip"))
+    start("200 OK", headers)
+    return [answer.body]
 
 
 def _admitted(users: Users, environment: WSGIEnvironment) -> bool:

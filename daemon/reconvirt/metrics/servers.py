@@ -1,13 +1,10 @@
-"""From what libvirt said of the virtual servers to metric families."""
+"""From what libvirt said of a virtual server to its series."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Sample
 
 from reconvirt.domain.observed import State
 from reconvirt.hypervisor.stats import Reading
@@ -72,63 +69,40 @@ class Snapshot:
     servers: tuple[Server, ...] = ()
 
 
-class _Families:
-    """Families that are being filled."""
-
-    def __init__(self) -> None:
-        self._families: dict[str, Metric] = {}
-        self._samples: dict[str, list[Sample]] = {}
-
-    def add(self, row: Row, labels: dict[str, str], value: float) -> None:
-        samples = self._samples.get(row.name)
-        if samples is None:
-            family = self._families[row.name] = Metric(row.family, row.help, row.kind)
-            samples = self._samples[row.name] = family.samples
-        samples.append(Sample(row.exported, labels, value))
-
-    def all(self) -> Iterable[Metric]:
-        return self._families.values()
+Add = Callable[[Row, dict[str, str], float], None]
+"""Takes a series: its row, its labels and its value."""
 
 
-def make_families(snapshot: Snapshot, now: float, host: str) -> Iterable[Metric]:
-    """The families of a snapshot.
+def add_server(add: Add, server: Server, host: str) -> None:
+    """All series of one virtual server, but for its age, which grows by itself.
 
     Args:
-        snapshot: what was collected.
-        now: the time, by the clock of the snapshot.
+        add: takes them.
+        server: what was collected.
         host: the name of the host.
     """
-    families = _Families()
-    for server in snapshot.servers:
-        _add_server(families, server, now, host)
-    return families.all()
-
-
-def _add_server(families: _Families, server: Server, now: float, host: str) -> None:
     reading = server.reading
     own = {"virtual_server": reading.name}
     running = reading.domain_id is not None
-    families.add(other.STATE, {**own, "state": reading.state, "reason": reading.reason}, 1)
-    families.add(other.RUNNING, own, reading.state in {State.RUNNING, State.BLOCKED})
-    if server.asked_at is not None and running:
-        families.add(other.AGE, own, max(now - server.asked_at, 0.0))
+    add(other.STATE, {**own, "state": reading.state, "reason": reading.reason}, 1)
+    add(other.RUNNING, own, reading.state in {State.RUNNING, State.BLOCKED})
     values = reading.values
     for row in SERVER_ROWS:
         value = values.get(row.key)
         if value is not None and (running or not row.running):
             labels = {**own, row.labels[0]: row.sort} if row.labels else own
-            families.add(row, labels, value * row.scale)
-    _add_vcpu_counts(families, own, server)
+            add(row, labels, value * row.scale)
+    _add_vcpu_counts(add, own, server)
     if server.facts is not None:
-        _add_facts(families, own, server, host)
+        _add_facts(add, own, server, host)
     if running:
-        _add_devices(families, own, server)
-        _add_vcpus_and_kvm(families, own, values)
+        _add_devices(add, own, server)
+        _add_vcpus_and_kvm(add, own, values)
     if server.job:
-        _add_job(families, own, server.job)
+        _add_job(add, own, server.job)
 
 
-def _add_vcpu_counts(families: _Families, own: dict[str, str], server: Server) -> None:
+def _add_vcpu_counts(add: Add, own: dict[str, str], server: Server) -> None:
     values, running = server.reading.values, server.reading.domain_id is not None
     counts = dict(server.facts.vcpus) if server.facts else {}
     # The statistics are newer; for one that does not run they tell of its next start.
@@ -137,10 +111,10 @@ def _add_vcpu_counts(families: _Families, own: dict[str, str], server: Server) -
             counts[limit, "live" if running else "config"] = count
     for (limit, scope), count in counts.items():
         if running or scope == "config":
-            families.add(other.VCPUS, {**own, "limit": limit, "scope": scope}, count)
+            add(other.VCPUS, {**own, "limit": limit, "scope": scope}, count)
 
 
-def _add_facts(families: _Families, own: dict[str, str], server: Server, host: str) -> None:
+def _add_facts(add: Add, own: dict[str, str], server: Server, host: str) -> None:
     facts, reading = server.facts, server.reading
     if facts is None:
         return
@@ -153,44 +127,44 @@ def _add_facts(families: _Families, own: dict[str, str], server: Server, host: s
         "machine": facts.machine,
         "title": facts.title,
     }
-    families.add(other.INFO, {**own, **told}, 1)
-    families.add(other.PERSISTENT, own, facts.persistent)
-    families.add(other.AUTOSTART, own, facts.autostart)
-    families.add(other.MANAGED_SAVE, own, facts.managed_save)
+    add(other.INFO, {**own, **told}, 1)
+    add(other.PERSISTENT, own, facts.persistent)
+    add(other.AUTOSTART, own, facts.autostart)
+    add(other.MANAGED_SAVE, own, facts.managed_save)
     for (scope, name), value in facts.scheduler.items():
         if name == "cpu_shares":
-            families.add(other.SHARES, {**own, "scope": scope}, value)
+            add(other.SHARES, {**own, "scope": scope}, value)
             continue
         of, _, what = name.rpartition("_")
         row = {"period": other.PERIOD, "quota": other.QUOTA}.get(what)
         if row is not None:
-            families.add(row, {**own, "of": of, "scope": scope}, value * 1e-6)
+            add(row, {**own, "of": of, "scope": scope}, value * 1e-6)
     for device, disk in facts.disks.items():
         kind = {"type": disk.type, "bus": disk.bus, "format": disk.format}
-        families.add(other.BLOCK_INFO, {**own, "device": device, "source": disk.source, **kind}, 1)
+        add(other.BLOCK_INFO, {**own, "device": device, "source": disk.source, **kind}, 1)
     for device, each in facts.interfaces.items():
         kind = {"type": each.type, "source": each.source, "bridge": each.bridge}
         named = {"interface": device, "mac": each.mac, **kind, "model": each.model}
-        families.add(other.INTERFACE_INFO, {**own, **named}, 1)
+        add(other.INTERFACE_INFO, {**own, **named}, 1)
 
 
-def _add_devices(families: _Families, own: dict[str, str], server: Server) -> None:
+def _add_devices(add: Add, own: dict[str, str], server: Server) -> None:
     values, facts = server.reading.values, server.facts
     for number in range(values.get("block.count", 0)):
         device = values.get(f"block.{number}.name", "")
         disk = facts.disks.get(device, _UNKNOWN_DISK) if facts else _UNKNOWN_DISK
         source = values.get(f"block.{number}.path") or disk.source
         labels = {**own, "device": device, "source": source}
-        _add_rows(families, BLOCK_ROWS, labels, values, f"block.{number}.")
+        _add_rows(add, BLOCK_ROWS, labels, values, f"block.{number}.")
     for number in range(values.get("net.count", 0)):
         name = values.get(f"net.{number}.name", "")
         each = facts.interfaces.get(name, _UNKNOWN_INTERFACE) if facts else _UNKNOWN_INTERFACE
         labels = {**own, "interface": name, "mac": each.mac, "source": each.source}
-        _add_rows(families, INTERFACE_ROWS, labels, values, f"net.{number}.")
+        _add_rows(add, INTERFACE_ROWS, labels, values, f"net.{number}.")
 
 
 def _add_rows(
-    families: _Families,
+    add: Add,
     rows: Iterable[Row],
     labels: dict[str, str],
     values: Mapping[str, Any],
@@ -199,10 +173,10 @@ def _add_rows(
     for row in rows:
         value = values.get(prefix + row.key)
         if value is not None:
-            families.add(row, labels, value * row.scale)
+            add(row, labels, value * row.scale)
 
 
-def _add_vcpus_and_kvm(families: _Families, own: dict[str, str], values: Mapping[str, Any]) -> None:
+def _add_vcpus_and_kvm(add: Add, own: dict[str, str], values: Mapping[str, Any]) -> None:
     numbers: dict[str, set[str]] = {"vcpu": set(), "iothread": set()}
     for key, value in values.items():
         # vCPUs and I/O threads need not be numbered without gaps.
@@ -213,28 +187,28 @@ def _add_vcpus_and_kvm(families: _Families, own: dict[str, str], values: Mapping
                 continue
             numbers[group].add(number)
             if name not in _VCPU_KEYS:
-                _add_kvm(families, {**own, "vcpu": number}, name, value)
+                _add_kvm(add, {**own, "vcpu": number}, name, value)
         elif group == "iothread" and "." in rest:
             numbers[group].add(rest.partition(".")[0])
         elif group == "vm":
-            _add_kvm(families, own, rest, value)
+            _add_kvm(add, own, rest, value)
         elif group == "perf":
-            families.add(other.PERF_EVENTS, {**own, "event": rest}, value)
+            add(other.PERF_EVENTS, {**own, "event": rest}, value)
     for number in sorted(numbers["vcpu"], key=_by_number):
         labels = {**own, "vcpu": number}
         state = _VCPU_STATES.get(values.get(f"vcpu.{number}.state", 0), "unknown")
-        families.add(other.VCPU_STATE, {**labels, "state": state}, 1)
-        _add_rows(families, VCPU_ROWS, labels, values, f"vcpu.{number}.")
+        add(other.VCPU_STATE, {**labels, "state": state}, 1)
+        _add_rows(add, VCPU_ROWS, labels, values, f"vcpu.{number}.")
     for number in sorted(numbers["iothread"], key=_by_number):
         prefix = f"iothread.{number}."
-        _add_rows(families, IOTHREAD_ROWS, {**own, "iothread": number}, values, prefix)
+        _add_rows(add, IOTHREAD_ROWS, {**own, "iothread": number}, values, prefix)
 
 
 def _by_number(text: str) -> tuple[int, str]:
     return (int(text) if text.isdigit() else -1, text)
 
 
-def _add_kvm(families: _Families, labels: dict[str, str], name: str, value: Any) -> None:
+def _add_kvm(add: Add, labels: dict[str, str], name: str, value: Any) -> None:
     """One of KVM's own numbers, such as ``exits.sum`` or ``halt_wait_ns.sum``."""
     if isinstance(value, str):
         return
@@ -242,20 +216,20 @@ def _add_kvm(families: _Families, labels: dict[str, str], name: str, value: Any)
     of_vcpu = "vcpu" in labels
     if which == "sum":
         if of_vcpu and event == "exits":
-            families.add(other.KVM_EXITS, labels, value)
+            add(other.KVM_EXITS, labels, value)
         if of_vcpu and event.endswith("_ns"):
             event = event.removesuffix("_ns")
-            families.add(other.KVM_VCPU_SECONDS, {**labels, "event": event}, value * 1e-9)
+            add(other.KVM_VCPU_SECONDS, {**labels, "event": event}, value * 1e-9)
             return
         row = other.KVM_VCPU_EVENTS if of_vcpu else other.KVM_EVENTS
-        families.add(row, {**labels, "event": event}, value)
+        add(row, {**labels, "event": event}, value)
     elif event:
         row = other.KVM_VCPU_VALUE if of_vcpu else other.KVM_VALUE
-        families.add(row, {**labels, "event": event, "which": which}, value)
+        add(row, {**labels, "event": event, "which": which}, value)
 
 
-def _add_job(families: _Families, own: dict[str, str], job: Mapping[str, Any]) -> None:
+def _add_job(add: Add, own: dict[str, str], job: Mapping[str, Any]) -> None:
     number = job.get("operation", 0)
     operation = _OPERATIONS[number] if 0 <= number < len(_OPERATIONS) else "unknown"
-    families.add(other.JOB_INFO, {**own, "operation": operation}, 1)
-    _add_rows(families, JOB_ROWS, own, job, "")
+    add(other.JOB_INFO, {**own, "operation": operation}, 1)
+    _add_rows(add, JOB_ROWS, own, job, "")

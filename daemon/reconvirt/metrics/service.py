@@ -15,7 +15,7 @@ from reconvirt.metrics.collector import Collector
 from reconvirt.metrics.daemon_metrics import DaemonMetrics
 from reconvirt.metrics.emulators import find_emulators
 from reconvirt.metrics.endpoint import Endpoint, EndpointError
-from reconvirt.metrics.exposition import ServersCollector, write_textfile
+from reconvirt.metrics.exposition import Ages, Exposition, write_textfile
 from reconvirt.metrics.fleet import FleetCollector, FleetStatus
 from reconvirt.metrics.perf_collector import PerfCollector
 from reconvirt.metrics.settings import MetricsSettings
@@ -52,7 +52,8 @@ class MetricsService:
             refresh=settings.refresh_seconds,
             on_collected=self.observer.collected,
         )
-        self.registry.register(ServersCollector(self.collector))
+        self.registry.register(Ages(self.collector))
+        self.exposition = Exposition(self.registry, self.collector)
         self.registry.register(FleetCollector(status, settings.labels))
         self._perf: PerfCollector | None = None
         if settings.perf.enabled:
@@ -72,7 +73,7 @@ class MetricsService:
         """Start collecting and serving; what cannot be served is said and does no harm."""
         if self._settings.listen:
             try:
-                self._endpoint = Endpoint(self._settings, self.registry)
+                self._endpoint = Endpoint(self._settings, self.exposition)
             except EndpointError as error:
                 _log.error("metrics are not served", error=str(error))
             else:
@@ -121,6 +122,6 @@ class MetricsService:
     def _write(self) -> None:
         path = Path(self._settings.textfile)
         try:
-            write_textfile(self.registry, path)
+            write_textfile(self.exposition.text(), path)
         except OSError as error:
             _log.error("metrics not written", file=str(path), error=str(error))

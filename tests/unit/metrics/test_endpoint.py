@@ -16,8 +16,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 
+from reconvirt.metrics.collector import Collector
 from reconvirt.metrics.endpoint import Endpoint, EndpointError
-from reconvirt.metrics.exposition import write_textfile
+from reconvirt.metrics.exposition import Exposition, write_textfile
 from reconvirt.metrics.settings import MetricsSettings
 from reconvirt.metrics.users import Users, UsersError, make_line
 
@@ -31,12 +32,17 @@ def registry() -> CollectorRegistry:
     return registry
 
 
+def exposition(registry: CollectorRegistry) -> Exposition:
+    """What is served before the first collection."""
+    return Exposition(registry, Collector(lambda: None), "host1")  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def serve(registry: CollectorRegistry) -> Iterator[Serve]:
     started: list[Endpoint] = []
 
     def start(**settings: str) -> Endpoint:
-        endpoint = Endpoint(MetricsSettings(listen="127.0.0.1:0", **settings), registry)
+        endpoint = Endpoint(MetricsSettings(listen="127.0.0.1:0", **settings), exposition(registry))
         endpoint.start()
         started.append(endpoint)
         return endpoint
@@ -146,12 +152,12 @@ def test_tls(serve: Serve, tmp_path: Path) -> None:
 def test_a_taken_address(serve: Serve, registry: CollectorRegistry) -> None:
     port = serve().port
     with pytest.raises(EndpointError, match=f"metrics on 127.0.0.1:{port}: .*in use"):
-        Endpoint(MetricsSettings(listen=f"127.0.0.1:{port}"), registry)
+        Endpoint(MetricsSettings(listen=f"127.0.0.1:{port}"), exposition(registry))
 
 
 def test_ipv6(registry: CollectorRegistry) -> None:
     try:
-        endpoint = Endpoint(MetricsSettings(listen="[::1]:0"), registry)
+        endpoint = Endpoint(MetricsSettings(listen="[::1]:0"), exposition(registry))
     except EndpointError:
         pytest.skip("no IPv6 here")
     endpoint.start()
@@ -160,9 +166,9 @@ def test_ipv6(registry: CollectorRegistry) -> None:
 
 def test_a_textfile_is_whole_and_readable(registry: CollectorRegistry, tmp_path: Path) -> None:
     path = tmp_path / "reconvirt.prom"
-    write_textfile(registry, path)
+    write_textfile(exposition(registry).text(), path)
     assert "things_total 3.0" in path.read_text(encoding="utf-8")
     assert 0o644 == path.stat().st_mode & 0o777
     assert [path] == list(tmp_path.iterdir())
     with pytest.raises(FileNotFoundError):
-        write_textfile(registry, tmp_path / "none" / "reconvirt.prom")
+        write_textfile(b"", tmp_path / "none" / "reconvirt.prom")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector as RegistryCollector
 
 from reconvirt.domain.observed import State
 from reconvirt.hypervisor.stats import Description, Reading
 from reconvirt.metrics.facts import Disk, Facts, Interface, read_facts
-from reconvirt.metrics.servers import Server, Snapshot, make_families
+from reconvirt.metrics.render import ServersText
+from reconvirt.metrics.servers import Server, Snapshot
 from reconvirt.metrics.table import ALL_ROWS
 
 VALUES: dict[str, Any] = {
@@ -79,14 +80,6 @@ def server(
     return Server(Reading("web1", "u-u", domain_id, state, "booted", values), 90.0, facts)
 
 
-class Fixed(RegistryCollector):
-    def __init__(self, families: Any) -> None:
-        self.families = list(families)
-
-    def collect(self) -> Any:
-        return self.families
-
-
 def in_order(shown: str) -> str:
     """A name with its labels, these in the order of the alphabet."""
     name, _, labels = shown.removesuffix("}").partition("{")
@@ -95,9 +88,7 @@ def in_order(shown: str) -> str:
 
 def series(*servers: Server) -> dict[str, float]:
     """The samples as they are scraped: the name with its labels, and the value."""
-    registry = CollectorRegistry()
-    registry.register(Fixed(make_families(Snapshot(100.0, servers), 102.0, "host1")))
-    text = generate_latest(registry).decode()
+    text = ServersText("host1").render(Snapshot(100.0, servers), open_metrics=False)
     found = {}
     for family in text_string_to_metric_families(text):
         assert family.documentation
@@ -115,7 +106,6 @@ def test_a_running_one() -> None:
     expected = {
         "state_info{state=running,reason=booted}": 1,
         "running{}": 1,
-        "stats_age_seconds{}": 12,
         "cpu_seconds_total{}": 3.797555,
         "cpu_user_seconds_total{}": 3.738006,
         "cpu_system_seconds_total{}": 0.059548,
@@ -162,7 +152,6 @@ def test_one_that_does_not_run() -> None:
     found = series(server(VALUES, domain_id=None))
     names = {name.partition("{")[0] for name in found}
     assert not {each for each in names if each.startswith(("cpu_seconds", "vcpu_", "block_read"))}
-    assert "stats_age_seconds" not in names
     assert 0 == found["running{}"]
     assert 2 == found["vcpus{limit=current,scope=config}"]
     assert "vcpus{limit=current,scope=live}" not in found
@@ -232,3 +221,39 @@ def test_facts_from_xml() -> None:
 
 def test_a_virtual_server_without_xml_has_no_facts() -> None:
     assert "" == read_facts(Description("", None, False, False, False, {}, {})).arch
+
+
+def test_lines_are_written_again_when_something_has_changed() -> None:
+    text = ServersText("h")
+
+    def render(*servers: Server) -> str:
+        return text.render(Snapshot(100.0, servers), open_metrics=False)
+
+    first = render(server(VALUES))
+    assert first == render(server(dict(VALUES)))
+    lines = text._kept["u-u"][1]
+    assert lines is text._lines(server(dict(VALUES)))
+    changed = render(server({**VALUES, "cpu.time": 5_000_000_000}))
+    assert 'cpu_seconds_total{virtual_server="web1"} 5.0\n' in changed
+    assert 'machine=""' in render(server(VALUES, facts=replace(FACTS, machine="")))
+    assert "" == render()
+    assert {} == text._kept
+
+
+def test_odd_names_are_escaped_and_both_formats_say_the_same() -> None:
+    odd = replace(server(VALUES).reading, name='we"b\\1\n')
+    snapshot = Snapshot(1.0, (replace(server(VALUES), reading=odd),))
+    text = ServersText('h"')
+    plain = text.render(snapshot, open_metrics=False)
+    found = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(plain)
+        for sample in family.samples
+    }
+    assert {odd.name} == {dict(labels)["virtual_server"] for _, labels in found}
+    same = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in open_metrics(text.render(snapshot, open_metrics=True) + "# EOF\n")
+        for sample in family.samples
+    }
+    assert found == same

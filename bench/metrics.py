@@ -124,7 +124,8 @@ def measure(host: LibvirtHost, rounds: int, scrapes: int) -> dict[str, list[tupl
     collector = Collector(lambda: StatisticsConnection(host.uri), timeout=60)
     registry = CollectorRegistry()
     registry.register(Ages(collector))
-    endpoint = Endpoint(MetricsSettings(listen="127.0.0.1:0"), Exposition(registry, collector))
+    exposition = Exposition(registry, collector)
+    endpoint = Endpoint(MetricsSettings(listen="127.0.0.1:0"), exposition)
     endpoint.start()
     ours = f"http://127.0.0.1:{endpoint.port}/metrics"
     pairs: dict[str, list[tuple[float, float]]] = {}
@@ -139,10 +140,16 @@ def measure(host: LibvirtHost, rounds: int, scrapes: int) -> dict[str, list[tupl
         bare = pairs["collection / bare getAllDomainStats"] = []
         for _ in range(rounds):
             alone = timed(lambda: connection.getAllDomainStats(0, NOWAIT))
-            bare.append((timed(collector.collect), alone))
+            bare.append((timed(collector.collect), alone))  # the one right before it
+        again = pairs["collection with rendering / bare"] = []
+        for _ in range(rounds):
+            alone = timed(lambda: connection.getAllDomainStats(0, NOWAIT))
+            ready = timed(lambda: (collector.collect(), exposition.prepare()))
+            again.append((ready, alone))
         each = pairs["calls for each server / our scrape"] = []
         for _ in range(scrapes):
-            collector.collect()  # or we would only send again what was rendered before
+            collector.collect()
+            exposition.prepare()  # as the daemon does it after each collection
             each += [(timed(lambda: one_by_one(connection)), timed(lambda: scrape(ours)))]
         with exporter(host.uri) as theirs:
             if theirs is None:
@@ -151,6 +158,7 @@ def measure(host: LibvirtHost, rounds: int, scrapes: int) -> dict[str, list[tupl
                 other = pairs[f"{EXPORTER} / our scrape"] = []
                 for _ in range(scrapes):
                     collector.collect()
+                    exposition.prepare()
                     other += [(timed(lambda: scrape(theirs)), timed(lambda: scrape(ours)))]
     finally:
         endpoint.stop()

@@ -7,6 +7,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from reconvirt.metrics.servers import Snapshot
 
 _OPEN_METRICS = "application/openmetrics-text"
 _END = b"# EOF\n"
+_LATELY_SECONDS = 300.0
 _LEVEL = 1
 """Of compression: most of the gain for little of the time."""
 
@@ -100,6 +102,7 @@ class Exposition:
         self._text = ServersText(host or socket.gethostname())
         self._lock = threading.Lock()
         self._kept: dict[tuple[bool, bool], tuple[Snapshot, bytes]] = {}
+        self._asked: dict[tuple[bool, bool], float] = {}
 
     def answer(self, accept: str, encodings: str) -> Answer:
         """The metrics in the format that a scraper likes best.
@@ -115,6 +118,7 @@ class Exposition:
         if open_metrics:
             live = live.removesuffix(_END)
         end = _END if open_metrics else b""
+        self._asked[open_metrics, compress] = time.monotonic()
         servers = self._servers(open_metrics=open_metrics, compress=compress)
         if not compress:
             return Answer(content_type, live + servers + end, compressed=False)
@@ -125,6 +129,16 @@ class Exposition:
     def text(self) -> bytes:
         """The metrics in the plain format."""
         return self.answer("", "").body
+
+    def prepare(self) -> None:
+        """Render the last snapshot for those who have scraped lately, so that they need not wait.
+
+        Called by whoever has collected it.
+        """
+        since = time.monotonic() - _LATELY_SECONDS
+        for (open_metrics, compress), asked_at in list(self._asked.items()):
+            if asked_at > since:
+                self._servers(open_metrics=open_metrics, compress=compress)
 
     def _servers(self, *, open_metrics: bool, compress: bool) -> bytes:
         """The text of the last snapshot; made once, for however many scrapers."""

@@ -117,9 +117,12 @@ class MetricsService:
         }
 
     def _collect(self) -> None:
-        self.collector.run(self._stop, self._write if self._settings.textfile else None)
+        self.collector.run(self._stop, self._collected)
 
-    def _write(self) -> None:
+    def _collected(self) -> None:
+        self.exposition.prepare()
+        if not self._settings.textfile:
+            return
         path = Path(self._settings.textfile)
         try:
             write_textfile(self.exposition.text(), path)

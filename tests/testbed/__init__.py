@@ -16,6 +16,7 @@ from testbed.manifests import (
     switch_interface,
 )
 from testbed.program import Daemon, Reconvirt
+from testbed.prometheus import Prometheus
 from testbed.scrape import Scrape, address_of, scrape
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
@@ -30,6 +31,7 @@ __all__ = [
     "Guest",
     "LibvirtHost",
     "NotSeen",
+    "Prometheus",
     "Reconvirt",
     "Scrape",
     "Slot",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -29,6 +31,7 @@ from testbed import (
     scrape,
     wait_until,
 )
+from testbed.program import PROGRAM
 
 Name = Callable[..., str]
 
@@ -100,6 +103,16 @@ def fresh(daemon: Daemon, name: str, what: Callable[[], str]) -> tuple[Scrape, s
     raise AssertionError(f"{name} never stands still: {before}")
 
 
+# The guest writes to its disk and reads from it, and asks on its interface for an address.
+_WORK = (
+    "/init & sleep 4; cd /bin; "
+    "busybox dd if=/dev/zero of=/dev/vda bs=64k count=32 conv=fsync; "
+    "busybox dd if=/dev/vda of=/dev/null bs=64k count=64; "
+    "busybox ip link set eth0 up; busybox udhcpc -n -q -t 3 -T 1 -i eth0; "
+    "echo GUEST-WORKED; while :; do busybox sleep 9; done"
+)
+
+
 def test_each_number_is_what_virsh_prints(
     host: LibvirtHost,
     desired: Desired,
@@ -107,6 +120,7 @@ def test_each_number_is_what_virsh_prints(
     unique_name: Name,
     bridge: str,
     settings: Path,
+    guest: Guest,
 ) -> None:
     """For a guest that has done disk and network I/O, in all the commands of chapter 23."""
     name = unique_name()
@@ -116,13 +130,20 @@ def test_each_number_is_what_virsh_prints(
         name,
         vcpu={"maximum": 3, "current": 2},
         iothreads=1,
+        os={
+            "arch": "s390x",
+            "machine": "s390-ccw-virtio",
+            "kernel": str(guest.kernel),
+            "initrd": str(guest.initrd),
+            "cmdline": f'console=ttysclp0 rdinit=/bin/busybox -- sh -c "{_WORK}"',
+        },
         devices={
             "disks": [disk(image, "vda", iothread=1)],
             "interfaces": [interface(bridge, mac)],
         },
     )
     with reconvirt.run("--config", str(settings)) as daemon:
-        host.console(name).wait_for(r"^GUEST cpus=0-1 blk=vda")
+        host.console(name).wait_for(r"^GUEST-WORKED")
         host.virsh("setvcpus", name, "3", "--config")
 
         found, printed = fresh(daemon, name, lambda: host.virsh("domblkstat", name, "vda"))
@@ -137,7 +158,9 @@ def test_each_number_is_what_virsh_prints(
         ):
             mine = found.server(name, ours, device="vda", source=str(image))
             assert mine == pytest.approx(int(numbers[theirs]) * scale), ours
-        assert int(numbers["rd_bytes"]) > 0
+        assert int(numbers["rd_bytes"]) > 2**20
+        assert int(numbers["wr_bytes"]) >= 2**21
+        assert int(numbers["flush_operations"]) > 0
 
         device = host.virsh("domiflist", name).split()[0]
         found, printed = fresh(daemon, name, lambda: host.virsh("domifstat", name, device))
@@ -154,6 +177,7 @@ def test_each_number_is_what_virsh_prints(
         ):
             labels = {"interface": device, "mac": mac, "source": bridge}
             assert found.server(name, f"interface_{ours}_total", **labels) == int(numbers[theirs])
+        assert int(numbers["tx_packets"]) > 0
 
         counts = lambda: host.virsh("vcpucount", name)  # noqa: E731 - used once
         found, printed = fresh(daemon, name, counts)
@@ -262,3 +286,55 @@ def _fails(host: LibvirtHost, *arguments: str) -> None:
         host.virsh(*arguments)
     except (VirshError, subprocess.SubprocessError):
         return
+
+
+def test_on_the_command_line(
+    host: LibvirtHost, guest: Guest, reconvirt: Reconvirt, unique_name: Name, tmp_path: Path
+) -> None:
+    """Without a daemon: printed, written to a file, and the exits of one virtual server."""
+    runs, shut = unique_name("runs"), unique_name("off")
+    for name in (runs, shut):
+        host.define(domain_xml(name, guest, host.console_log(name)))
+    host.virsh("start", runs)
+
+    printed = reconvirt("metrics")
+    assert f'reconvirt_virtual_server_running{{virtual_server="{runs}"}} 1.0' in printed
+    assert f'reconvirt_virtual_server_running{{virtual_server="{shut}"}} 0.0' in printed
+    assert f'virtual_server="{runs}",uuid="' in printed
+    assert f'cpu_seconds_total{{virtual_server="{shut}"' not in printed
+    file = tmp_path / "reconvirt.prom"
+    reconvirt("metrics", "--textfile", file)
+    assert "reconvirt_libvirt_stats_age_seconds" in file.read_text(encoding="utf-8")
+
+    assert "it does not run" in reconvirt("exits", shut, status=1)
+    assert "no such virtual server" in reconvirt("exits", f"{shut}-not", status=1)
+
+
+@pytest.mark.skipif(shutil.which("perf") is None, reason="perf is not installed")
+def test_perf_itself_is_run_and_cleaned_up(
+    host: LibvirtHost, guest: Guest, reconvirt: Reconvirt, unique_name: Name, tmp_path: Path
+) -> None:
+    """An emulated guest has no KVM exits: perf's table is empty, or perf says why there is none."""
+    name = unique_name()
+    host.define(domain_xml(name, guest, host.console_log(name)))
+    host.virsh("start", name)
+    place = tmp_path / "recordings"
+    place.mkdir()
+    settings = tmp_path / "reconvirt.toml"
+    settings.write_text(f'[metrics.perf]\ndirectory = "{place}"\n', encoding="utf-8")
+
+    done = subprocess.run(
+        [PROGRAM, "exits", name, "--config", settings, "--seconds", "0.5", "-o", "json"],
+        env={**os.environ, "RECONVIRT_CONNECT": host.uri},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    if done.returncode:
+        assert "perf: no" in done.stderr
+    else:
+        assert ("vmexit", 0, []) == tuple(
+            json.loads(done.stdout)[each] for each in ("event", "count", "exits")
+        )
+    assert [] == list(place.iterdir())

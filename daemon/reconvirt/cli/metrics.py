@@ -11,6 +11,7 @@ from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import connected
 from reconvirt.metrics.exposition import write_textfile
 from reconvirt.metrics.fleet import FleetStatus
+from reconvirt.metrics.reference import metrics_reference
 from reconvirt.metrics.service import MetricsService
 from reconvirt.metrics.users import make_line
 
@@ -28,8 +29,13 @@ from reconvirt.metrics.users import make_line
     metavar="NAME",
     help="Ask for a password and print the line for 'metrics.users_file'; nothing else.",
 )
+@click.option("--reference", is_flag=True, help="Print the list of all metrics, in Markdown.")
 def metrics(
-    connect: str | None, config_file: Path | None, textfile: Path | None, user: str | None
+    connect: str | None,
+    config_file: Path | None,
+    textfile: Path | None,
+    user: str | None,
+    reference: bool,
 ) -> None:
     """Collect the metrics of the virtual servers once, and print them.
 
@@ -40,6 +46,9 @@ def metrics(
             raise Failure("a name must not be empty and has no colon")
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         click.echo(make_line(user, password))
+        return
+    if reference:
+        click.echo(metrics_reference(), nl=False)
         return
     config = options.read_config(config_file, connect=connect)
     with connected(config.connect):  # says best why there is none

@@ -24,12 +24,20 @@ class Disk:
         type: ``file``, ``block``, ``network``, ``volume`` …
         bus: what the guest has it on.
         format: of the image.
+        device: ``disk``, ``cdrom``, ``lun``.
+        cache: QEMU's cache mode; "" for its default.
+        serial: what the guest sees as the serial number; "" for none.
+        limits: of I/O, by libvirt's name, such as ``read_bytes_sec``.
     """
 
     source: str
     type: str
     bus: str
     format: str
+    device: str = ""
+    cache: str = ""
+    serial: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +146,17 @@ def _disks(root: _Element) -> list[tuple[str, Disk]]:
             disk.get("type", ""),
             _attribute(disk, "target", "bus"),
             _attribute(disk, "driver", "type"),
+            disk.get("device", "disk"),
+            _attribute(disk, "driver", "cache"),
+            disk.findtext("serial") or "",
+            {each.tag: int(each.text or 0) for each in disk.iterfind("iotune/*") if _whole(each)},
         )
         found.append((_attribute(disk, "target", "dev"), value))
     return found
+
+
+def _whole(element: _Element) -> bool:
+    return (element.text or "").isdigit()
 
 
 def _interfaces(root: _Element) -> list[tuple[str, Interface]]:

@@ -45,8 +45,15 @@ BLOCK_INFO = Row(
     "block",
     "info",
     "A disk or drive: what it is.",
-    ("device", "source", "type", "bus", "format"),
+    ("device", "source", "type", "kind", "bus", "format", "cache", "serial"),
     virsh="domblklist --details",
+)
+BLOCK_LIMIT = Row(
+    "block_limit",
+    "gauge",
+    "A limit of I/O, in bytes or requests a second or in seconds, as its name says.",
+    ("device", "limit"),
+    virsh="blkdeviotune",
 )
 INTERFACE_INFO = Row(
     "interface",
@@ -114,6 +121,7 @@ OTHER_ROWS: tuple[Row, ...] = (
     PERIOD,
     QUOTA,
     BLOCK_INFO,
+    BLOCK_LIMIT,
     INTERFACE_INFO,
     KVM_EXITS,
     KVM_VCPU_EVENTS,

@@ -140,8 +140,11 @@ def _add_facts(add: Add, own: dict[str, str], server: Server, host: str) -> None
         if row is not None:
             add(row, {**own, "of": of, "scope": scope}, value * 1e-6)
     for device, disk in facts.disks.items():
-        kind = {"type": disk.type, "bus": disk.bus, "format": disk.format}
-        add(other.BLOCK_INFO, {**own, "device": device, "source": disk.source, **kind}, 1)
+        told = {"type": disk.type, "kind": disk.device, "bus": disk.bus, "format": disk.format}
+        told |= {"cache": disk.cache, "serial": disk.serial}
+        add(other.BLOCK_INFO, {**own, "device": device, "source": disk.source, **told}, 1)
+        for limit, value in disk.limits.items():
+            add(other.BLOCK_LIMIT, {**own, "device": device, "limit": limit}, value)
     for device, each in facts.interfaces.items():
         kind = {"type": each.type, "source": each.source, "bridge": each.bridge}
         named = {"interface": device, "mac": each.mac, **kind, "model": each.model}

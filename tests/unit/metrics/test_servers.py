@@ -63,7 +63,11 @@ FACTS = Facts(
     autostart=False,
     managed_save=False,
     vcpus={("current", "config"): 3, ("maximum", "config"): 8, ("maximum", "live"): 4},
-    disks={"vda": Disk("/dev/mapper/a", "block", "virtio", "raw")},
+    disks={
+        "vda": Disk(
+            "/dev/mapper/a", "block", "virtio", "raw", "disk", "none", "S1", {"read_iops_sec": 500}
+        )
+    },
     interfaces={"vnet7": Interface("52:54:00:00:00:07", "bridge", "br0", "br0", "virtio")},
     scheduler={
         ("live", "cpu_shares"): 2048,
@@ -133,7 +137,7 @@ def test_a_running_one() -> None:
         "block_read_requests_total{device=vda,source=/dev/mapper/a}": 5,
         "block_read_seconds_total{device=vda,source=/dev/mapper/a}": 2,
         "block_capacity_bytes{device=vda,source=/dev/mapper/a}": 1024,
-        "block_info{device=vda,source=/dev/mapper/a,type=block,bus=virtio,format=raw}": 1,
+        "block_limit{device=vda,limit=read_iops_sec}": 500,
         "interface_receive_bytes_total{interface=vnet7,mac=52:54:00:00:00:07,source=br0}": 200,
         "iothread_poll_maximum_seconds{iothread=2}": 32768e-9,
         "perf_events_total{event=cpu_cycles}": 12,
@@ -145,6 +149,8 @@ def test_a_running_one() -> None:
     assert expected == pytest.approx({key: found.get(in_order(key), -99) for key in expected})
     told = "uuid=u-u,id=1,host=host1,type=kvm,arch=s390x,machine=s390-ccw-virtio-7.2,title="
     assert in_order(f"info{{{told}}}") in found
+    told = "device=vda,source=/dev/mapper/a,type=block,kind=disk,bus=virtio,format=raw"
+    assert in_order(f"block_info{{{told},cache=none,serial=S1}}") in found
 
 
 def test_one_that_does_not_run() -> None:
@@ -178,7 +184,9 @@ LIVE = """
 <domain type='kvm' id='3'><name>web1</name><title>Web &amp; more</title>
 <vcpu current='2'>4</vcpu><os><type arch='s390x' machine='s390-ccw-virtio-7.2'>hvm</type></os>
 <devices>
-<disk type='block' device='disk'><driver name='qemu' type='raw'/><source dev='/dev/dm-1'/>
+<disk type='block' device='disk'><driver name='qemu' type='raw' cache='none'/>
+<source dev='/dev/dm-1'/>
+<serial>S1</serial><iotune><read_bytes_sec>1000</read_bytes_sec></iotune>
 <target dev='vda' bus='virtio'/></disk>
 <disk type='file' device='cdrom'><target dev='sda' bus='scsi'/></disk>
 <disk type='network' device='disk'><source protocol='rbd' name='pool/image'/>
@@ -208,9 +216,11 @@ def test_facts_from_xml() -> None:
         ("current", "live"): 2,
     } == facts.vcpus
     assert {
-        "vda": Disk("/dev/dm-1", "block", "virtio", "raw"),
-        "sda": Disk("", "file", "scsi", ""),
-        "vdb": Disk("pool/image", "network", "virtio", ""),
+        "vda": Disk(
+            "/dev/dm-1", "block", "virtio", "raw", "disk", "none", "S1", {"read_bytes_sec": 1000}
+        ),
+        "sda": Disk("", "file", "scsi", "", "cdrom"),
+        "vdb": Disk("pool/image", "network", "virtio", "", "disk"),
     } == facts.disks
     assert {
         "vnet0": Interface("52:54:00:aa:00:01", "network", "default", "virbr0", "virtio"),

@@ -105,7 +105,8 @@ def fresh(daemon: Daemon, name: str, what: Callable[[], str]) -> tuple[Scrape, s
 
 # The guest writes to its disk and reads from it, and asks on its interface for an address.
 _WORK = (
-    "/init & sleep 4; cd /bin; "
+    "busybox mkdir /dev; busybox mount -t devtmpfs dev /dev; "
+    "/init & until busybox test -b /dev/vda -a -d /sys/class/net/eth0; do busybox sleep 1; done; "
     "busybox dd if=/dev/zero of=/dev/vda bs=64k count=32 conv=fsync; "
     "busybox dd if=/dev/vda of=/dev/null bs=64k count=64; "
     "busybox ip link set eth0 up; busybox udhcpc -n -q -t 3 -T 1 -i eth0; "
@@ -312,7 +313,7 @@ def test_on_the_command_line(
 
 @pytest.mark.skipif(shutil.which("perf") is None, reason="perf is not installed")
 def test_perf_itself_is_run_and_cleaned_up(
-    host: LibvirtHost, guest: Guest, reconvirt: Reconvirt, unique_name: Name, tmp_path: Path
+    host: LibvirtHost, guest: Guest, unique_name: Name, tmp_path: Path
 ) -> None:
     """An emulated guest has no KVM exits: perf's table is empty, or perf says why there is none."""
     name = unique_name()

@@ -145,7 +145,7 @@ class Daemon:
     def _heard(self, name: str, kind: str, device: str) -> None:
         # On libvirt's event thread: only a name is put in the queue.
         _log.debug("event", virtual_server=name, kind=kind, device=device or None)
-        self._metrics.heard(name, kind)
+        self._metrics.heard(name, kind, managed=name in self._engine.wanted)
         self._engine.heard(name, kind, device)
 
     @contextlib.contextmanager

@@ -58,6 +58,8 @@ class FleetView:
             snapshot = self._snapshot
             if snapshot is not None and not self._pending and self._all_converged(snapshot):
                 self._applied = snapshot.revision
+        if outcome.phase is Phase.UNMANAGED:
+            self.observer.unmanaged(outcome.name)
         failed = outcome.phase is Phase.FAILED
         self.observer.reconciled(
             outcome.name,

@@ -213,9 +213,11 @@ class DaemonMetrics(Observer, RegistryCollector):
         self._errors.inc()
         self._panics.inc()
 
-    def heard(self, name: str, kind: str) -> None:
+    def heard(self, name: str, kind: str, *, managed: bool) -> None:
         """Count an event, and remember the first that has not been looked into yet."""
         self._heard.labels(kind).inc()
+        if not managed:
+            return
         with self._lock:
             self._events.setdefault(name, self._clock())
 

@@ -43,8 +43,11 @@ class Observer:
     def panicked(self, name: str) -> None:
         """A reconcile has ended in an error that nobody had foreseen."""
 
-    def heard(self, name: str, kind: str) -> None:
-        """libvirt has sent an event about a virtual server."""
+    def heard(self, name: str, kind: str, *, managed: bool) -> None:
+        """libvirt has sent an event about a virtual server, which is looked at if it is managed."""
+
+    def unmanaged(self, name: str) -> None:
+        """A virtual server is not managed any more."""
 
     def wanted(self, name: str, written_at: float) -> None:
         """The manifest of a virtual server has changed.

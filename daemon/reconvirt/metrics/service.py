@@ -20,6 +20,8 @@ from reconvirt.metrics.fleet import FleetCollector, FleetStatus
 from reconvirt.metrics.perf_collector import PerfCollector
 from reconvirt.metrics.settings import MetricsSettings
 
+_STOP_SECONDS = 3.0
+
 _log = structlog.get_logger(__name__)
 
 
@@ -83,10 +85,11 @@ class MetricsService:
                 )
         if not self.wanted:
             return
-        self._threads = [threading.Thread(target=self._collect, name="metrics")]
+        self._threads = [threading.Thread(target=self._collect, name="metrics", daemon=True)]
         if self._perf is not None:
             body = self._perf.run
-            self._threads.append(threading.Thread(target=body, args=(self._stop,), name="perf"))
+            perf = threading.Thread(target=body, args=(self._stop,), name="perf", daemon=True)
+            self._threads.append(perf)
         for thread in self._threads:
             thread.start()
 
@@ -96,11 +99,12 @@ class MetricsService:
         if self._endpoint is not None:
             self._endpoint.stop()
         for thread in self._threads:
-            thread.join()
+            # One that waits for a libvirt that hangs does not keep the daemon from ending.
+            thread.join(_STOP_SECONDS)
 
-    def heard(self, name: str, kind: str) -> None:
+    def heard(self, name: str, kind: str, *, managed: bool) -> None:
         """libvirt has sent an event; called on its thread."""
-        self.observer.heard(name, kind)
+        self.observer.heard(name, kind, managed=managed)
         self.collector.heard(name)
 
     def _processes(self) -> dict[str, int]:

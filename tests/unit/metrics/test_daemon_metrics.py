@@ -144,12 +144,18 @@ def test_latencies(registry: CollectorRegistry, metrics: DaemonMetrics, clock: C
         value(registry, "convergence_seconds_count"),
         value(registry, "convergence_seconds_sum"),
     )
-    metrics.heard("a", "lifecycle")
+    metrics.heard("other", "lifecycle", managed=False)
+    metrics.heard("a", "lifecycle", managed=True)
     clock.now += 1
-    metrics.heard("a", "lifecycle")
+    metrics.heard("a", "lifecycle", managed=True)
     clock.now += 1
+    metrics.taken("other")
     metrics.taken("a")
-    assert 2 == value(registry, "libvirt_events_total", kind="lifecycle")
+    metrics.wanted("gone", 1.0)
+    metrics.unmanaged("gone")
+    metrics.reconciled("gone", "success", converged=True)
+    assert 1 == value(registry, "convergence_seconds_count")
+    assert 3 == value(registry, "libvirt_events_total", kind="lifecycle")
     assert (1, 2) == (
         value(registry, "libvirt_event_lag_seconds_count"),
         value(registry, "libvirt_event_lag_seconds_sum"),

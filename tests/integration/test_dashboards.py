@@ -133,7 +133,7 @@ def test_every_query_returns_data(
             host.virsh("dommemstat", name, "--period", "1", "--live")
             desired.manifest(name, iothreads=2, devices=devices)
             wait_until(
-                lambda: scrape(address).server(name, "iothreads") == 2, 30, "another I/O thread"
+                lambda: scrape(address).server(name, "iothreads") == 2, 120, "another I/O thread"
             )
             desired.manifest(name, iothreads=2, devices=devices, vcpu={"maximum": 3, "current": 1})
             daemon.wait_for("waiting for a restart", virtual_server=name)
@@ -150,7 +150,7 @@ def test_every_query_returns_data(
                 return not missing
 
             try:
-                wait_until(all_there, 60, "every query to return data")
+                wait_until(all_there, 120, "every query to return data")
             except (AssertionError, urllib.error.HTTPError) as error:
                 raise AssertionError("\n".join(missing) or str(error)) from error
 

@@ -35,7 +35,7 @@ from testbed.program import PROGRAM
 
 Name = Callable[..., str]
 
-SOON = 30.0
+SOON = 120.0  # seconds; a new libvirtd first runs each emulator that is installed
 QUICKLY = 0.05  # seconds, besides rendering
 SETTINGS = """
 [metrics]

@@ -22,8 +22,13 @@ class Reconvirt:
     def __init__(self, host: LibvirtHost, desired: Path, directory: Path) -> None:
         self._desired = desired
         self._log = directory / "daemon.log"
+        # The first call for statistics makes a new libvirtd run each emulator that is installed,
+        # for a minute, and definitions wait for that. Tests of metrics turn them on.
+        defaults = directory / "defaults.toml"
+        defaults.write_text('[metrics]\nlisten = ""\n', encoding="utf-8")
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RECONVIRT_")},
+            "RECONVIRT_CONFIG": str(defaults),
             "RECONVIRT_CONNECT": host.uri,
             "RECONVIRT_DESIRED": str(desired),
             "COLUMNS": "200",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _CLIENT_SECONDS = 30
+_POLL_SECONDS = 0.1
 _ACCEPTED = ("ACCEPT", "ACCEPT_ENCODING")
 
 _log = structlog.get_logger(__name__)
@@ -80,7 +81,7 @@ class Endpoint:
             self._server.server_close()
             raise EndpointError(f"{settings.tls_certificate}: {error}") from error
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="metrics", daemon=True
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="endpoint", daemon=True
         )
 
     @property

@@ -67,7 +67,7 @@ def test_schemas_are_printed() -> None:
 
 def test_validate_knows_the_rules_of_a_host(settings: Path) -> None:
     """With file, line, field and setting; without --config manifests are checked alone."""
-    settings.write_text('[admission]\ndisk_roots = ["/srv"]\nmax_memory = "128 MiB"\n')
+    settings.write_text('[admission]\nenforce = true\ndisk_roots = ["/srv"]\nmax_memory = "128 MiB"\n')
     example = ROOT / "desired" / "web1.yaml"
     lines = example.read_text(encoding="utf-8").splitlines()
     line = next(number for number, each in enumerate(lines, 1) if "  memory:" in each)
@@ -84,7 +84,7 @@ def test_validate_knows_the_rules_of_a_host(settings: Path) -> None:
 
 def test_the_examples_are_admitted_by_default(settings: Path) -> None:
     """The demo and the tutorial need no rules of their own for them."""
-    settings.write_text("")
+    settings.write_text("[admission]\nenforce = true\n")
 
     assert "good" in reconvirt("validate", "--config", settings, ROOT / "desired")
 

@@ -104,8 +104,8 @@ def test_drop_ins_are_merged_in_the_order_of_their_names(file: Path) -> None:
         ("[admission]\ndisk_roots = '/x'", "admission.disk_roots: '/x' is not a list"),
         ("[admission]\ndisk_roots = [1]", "admission.disk_roots: 1 is not a text"),
         ("[admission]\nmax_memory = '4 elephants'", "admission.max_memory: .*such as 64 GiB"),
-        ("[metrics]\nport = 70000", "metrics.port: 70000 is more than 65535"),
-        ("[metrics]\naddress = 'a b'", "metrics.address: 'a b' does not fit; such as 127.0.0.1"),
+        ("[page]\nport = 70000", "page.port: 70000 is more than 65535"),
+        ("[page]\naddress = 'a b'", "page.address: 'a b' does not fit; such as 127.0.0.1"),
         ("[source.git]\npath = 'x'", "source.git.repository: it must be stated"),
         (
             "[source.git]\nrepository = '/r'\nbranch = 'b'\ntag = 't'",

@@ -16,7 +16,16 @@ from testbed.manifests import (
     switch_interface,
 )
 from testbed.program import Daemon, Reconvirt
-from testbed.seen import addresses, assert_settled, config, disks, live, outcome, verbs
+from testbed.seen import (
+    addresses,
+    assert_settled,
+    config,
+    disks,
+    live,
+    outcome,
+    sees_disks,
+    verbs,
+)
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
@@ -47,6 +56,7 @@ __all__ = [
     "interface",
     "live",
     "outcome",
+    "sees_disks",
     "sweep",
     "switch_interface",
     "traces",

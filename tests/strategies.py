@@ -25,6 +25,18 @@ LETTERS = string.ascii_letters + string.digits + string.punctuation + " äß–"
 UNITS = ("KiB", "MiB", "GiB", "MB", "GB", "k")
 Drawn = dict[str, Any]
 
+PIECES = (
+    "<memoryBacking><nosharepages/></memoryBacking>",
+    "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",
+    "<cputune><vcpupin vcpu='5' cpuset='1-2'/></cputune>",
+    "<cputune><vcpupin vcpu='6' cpuset='1'/><emulatorpin cpuset='0'/></cputune>",
+    "<features><kvm><hidden state='on'/></kvm></features>",
+    "<devices><sound model='ich6'/></devices>",
+    "<devices><shmem name='s'><size unit='M'>4</size></shmem></devices>",
+    "<devices><disk type='volume'><source pool='p'/><target dev='vdy'/></disk></devices>",
+)
+"""What a manifest may say through ``spec.xml``, and no key can."""
+
 _LARGEST = 2**40
 _MOST_DEVICES = 5
 _MOST_IOTHREADS = 4
@@ -214,6 +226,8 @@ def specs(draw: st.DrawFn, *, hotplug: bool = False) -> Drawn:
     for short in ("memory", "vcpu"):
         if len(spec[short]) == 1 and draw(st.booleans()):
             (spec[short],) = spec[short].values()
+    if parts := draw(st.lists(st.sampled_from(PIECES), max_size=2)):
+        spec["xml"] = f"<domain>{''.join(parts)}</domain>"
     return {**spec, "state": "shutoff"}
 
 

@@ -179,6 +179,9 @@ def canonical(element: _Element) -> str:
     return etree.tostring(element, method="c14n2", strip_text=True).decode()
 
 
+SPARE = ("devices/controller[@model='pcie-root']", "devices/controller[@model='pcie-root-port']")
+
+
 def _tag(element: _Element) -> str:
     return str(element.tag)
 
@@ -186,12 +189,12 @@ def _tag(element: _Element) -> str:
 def meaning(xml: str) -> str:
     """What a domain says, in whatever order its elements stand; without the mark.
 
-    Spare ports that libvirt has not numbered yet are left out: they are never taken away.
+    Spare ports are left out: they are never taken away.
     """
     root = parse_xml(xml)
-    for path in ("metadata", "devices/controller[@model='pcie-root-port']"):
+    for path in ("metadata", *SPARE):
         for element in root.findall(path):
-            if element.get("index") is None:
+            if "index" not in element.attrib or element.get("index") == "0":
                 element.getparent().remove(element)
     for element in list(root):
         if not len(element) and not element.attrib and not element.text:

@@ -19,7 +19,7 @@ from testbed.manifests import (
 from testbed.program import Daemon, Following, Reconvirt
 from testbed.prometheus import Prometheus
 from testbed.scrape import Scrape, address_of, scrape
-from testbed.seen import addresses, assert_settled, config, disks, live, outcome, verbs
+from testbed.seen import addresses, assert_settled, config, disks, live, outcome, sees_disks, verbs
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
@@ -57,6 +57,7 @@ __all__ = [
     "live",
     "outcome",
     "scrape",
+    "sees_disks",
     "sweep",
     "switch_interface",
     "traces",

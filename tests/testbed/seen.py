@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import permutations
 from typing import Any
 
 from testbed.host import LibvirtHost
@@ -39,6 +40,15 @@ def disks(host: LibvirtHost, name: str, *options: str) -> dict[str, str]:
     return dict(
         re.findall(r"^ *(\w+) +(\S+)$", host.virsh("domblklist", name, *options), re.MULTILINE)
     )
+
+
+def sees_disks(*sizes: str) -> str:
+    """A console line of a guest with virtio disks of these sizes, under whichever names.
+
+    Those that are there when it boots it names in the order in which it finds them.
+    """
+    orders = (",".join(f"vd[a-z]:{size}" for size in order) for order in permutations(sizes))
+    return rf"^GUEST cpus=\S+ blk=(?:{'|'.join(orders) or '-'}) "
 
 
 def verbs(report: dict[str, Any]) -> list[str]:

@@ -104,7 +104,8 @@ class Requests:
                 told.append(f"the guest refuses to release {names}")
             elif self.is_silent(step.action, now):
                 request = self._made[step.action]
-                seconds = now - request.first_at
+                # Until the last one was given up: the sentence stays the same afterwards.
+                seconds = request.last_at - request.first_at + self.patience(step.action)
                 told.append(
                     f"the guest has not answered {request.times} requests in {seconds:.0f} s "
                     f"for {names}"

@@ -235,6 +235,19 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitInterface:
+    """Limit the bandwidth of a plugged-in interface (``virDomainSetInterfaceParameters``).
+
+    0 is no limit. ``virDomainUpdateDeviceFlags`` leaves a limit in force on an Open vSwitch port
+    of which the new XML says nothing (libvirt 9.0).
+    """
+
+    mac: str
+    rates: tuple[tuple[str, int], ...]
+    verb: ClassVar[str] = "limit-interface"
+
+
+@dataclass(frozen=True, slots=True)
 class CreateImage:
     """Make an image file that is missing (``qemu-img create``, chapter 26); size in bytes."""
 
@@ -290,6 +303,7 @@ DomainAction: TypeAlias = (
     | Detach
     | UpdateDevice
     | Throttle
+    | LimitInterface
     | GrowDisk
 )
 """What is done to a virtual server that is there."""

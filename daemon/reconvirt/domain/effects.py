@@ -52,6 +52,8 @@ class Way(StrEnum):
     """With the whole device in one ``virDomainUpdateDeviceFlags``."""
     MEDIUM = "medium"
     """Likewise, if it is a drive whose medium can be changed."""
+    RATE = "rate"
+    """With all rates of the interface in one ``virDomainSetInterfaceParameters``."""
     THROTTLE = "throttle"
     """With all limits of the disk in one ``virDomainSetBlockIoTune``."""
     IMAGE = "image"

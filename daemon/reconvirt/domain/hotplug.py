@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from reconvirt.domain.actions import Attach, Detach, Throttle, UpdateDevice
+from reconvirt.domain.actions import Attach, Detach, LimitInterface, Throttle, UpdateDevice
 from reconvirt.domain.compare import (
     DeviceDifference,
     Difference,
@@ -181,6 +181,8 @@ def _judge_together(
             return _update(difference, fields, "the medium is changed", force=force)
         case Way.THROTTLE:
             return _throttle(difference)
+        case Way.RATE:
+            return _rate(difference)
         case Way.NONE | Way.IMAGE:
             return None
 
@@ -188,7 +190,7 @@ def _judge_together(
 def _way(field: FieldDifference, difference: DeviceDifference) -> Way:
     """By what a field of this very device can be changed."""
     way, wanted = field.row.effects.way, difference.wanted or {}
-    if way is Way.UPDATE and any(each.row.name == "type" for each in difference.fields):
+    if way in (Way.UPDATE, Way.RATE) and any(each.row.name == "type" for each in difference.fields):
         return Way.NONE
     if way is Way.MEDIUM and wanted.get("device") not in DRIVES:
         return Way.NONE
@@ -245,6 +247,18 @@ def _throttle(difference: DeviceDifference) -> Verdict:
                 limits[name] = 0
     action = Throttle(str(wanted.get("target.dev")), tuple(sorted(limits.items())))
     return Verdict(Effect.LIVE, "libvirt limits the disk's I/O at once", action)
+
+
+def _rate(difference: DeviceDifference) -> Verdict:
+    """All rates that the manifest states, and none where it states one no longer."""
+    wanted = difference.wanted or {}
+    removed = {each.row.name for each in difference.fields if each.wanted is None}
+    rates: dict[str, int] = {}
+    for row in difference.kind.fields:
+        if row.effects.way is Way.RATE and (row.name in wanted or row.name in removed):
+            rates[row.name.partition(".")[2]] = int(wanted.get(row.name, 0))
+    action = LimitInterface(str(wanted.get("mac.address")), tuple(sorted(rates.items())))
+    return Verdict(Effect.LIVE, "libvirt limits the interface at once", action)
 
 
 def judge_piece(difference: PieceDifference, running: Running) -> Verdict | None:

@@ -64,9 +64,11 @@ def patch(
                 _add_device(patched, device, running)
             else:
                 _change_device(counterpart[device.found], device)
-    for piece in differences:
-        if isinstance(piece, PieceDifference):
-            _change_piece(patched, piece)
+    pieces = [each for each in differences if isinstance(each, PieceDifference)]
+    gone = [each for each in pieces if each.wanted is None]
+    # The last first: those before it are still counted as they were.
+    for piece in [*(each for each in pieces if each.wanted is not None), *reversed(gone)]:
+        _change_piece(patched, piece)
     # After the devices: the number of I/O threads depends on which ones are in use.
     for difference in differences:
         if isinstance(difference, FieldDifference):

@@ -85,7 +85,7 @@ def _contradicted(
 ) -> Iterator[Change]:
     for row in rows:
         wanted, found = stated.get(row.name), row.read(root)
-        if wanted is None or found is None or row.place.get(root) in ("no", "0"):
+        if wanted is None or found is None or row.place.get(root) in ("no", "0", ""):
             continue
         if not row.kind.agrees(wanted, found, live=False):
             why = f"spec.{path}{row.name} states {row.kind.show(wanted)}; say it in one place"

@@ -22,6 +22,7 @@ from reconvirt.domain.actions import (
     GrowDisk,
     GrowImage,
     InjectNmi,
+    LimitInterface,
     Record,
     Rename,
     Resume,
@@ -208,6 +209,8 @@ def _perform_on(  # noqa: C901, PLR0912, PLR0915 - one case an action
             write(domain.updateDeviceFlags, xml, _LIVE | flag)
         case Throttle(target, limits):
             write(domain.setBlockIoTune, target, dict(limits), _LIVE)
+        case LimitInterface(mac, rates):
+            write(domain.setInterfaceParameters, mac, dict(rates), _LIVE)
         case GrowDisk(target, size):
             write(domain.blockResize, target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         case _:

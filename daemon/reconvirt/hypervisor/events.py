@@ -24,6 +24,7 @@ _EVENTS = {
     "device-removed": libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
     "device-added": libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
     "device-removal-failed": libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+    "balloon-change": libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE,
     "tunable": libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE,
     "job-completed": libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED,
     "metadata-change": libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,

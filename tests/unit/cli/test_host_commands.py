@@ -67,7 +67,9 @@ def test_schemas_are_printed() -> None:
 
 def test_validate_knows_the_rules_of_a_host(settings: Path) -> None:
     """With file, line, field and setting; without --config manifests are checked alone."""
-    settings.write_text('[admission]\nenforce = true\ndisk_roots = ["/srv"]\nmax_memory = "128 MiB"\n')
+    settings.write_text(
+        '[admission]\nenforce = true\ndisk_roots = ["/srv"]\nmax_memory = "128 MiB"\n'
+    )
     example = ROOT / "desired" / "web1.yaml"
     lines = example.read_text(encoding="utf-8").splitlines()
     line = next(number for number, each in enumerate(lines, 1) if "  memory:" in each)

@@ -69,10 +69,16 @@ def foreign_parts(xml: str) -> list[str]:
     """Somebody else's elements, each in canonical form; those that are missing are empty."""
     root, found = parse_xml(xml), []
     for path in (
-        *("metadata/{urn:other}app", "memoryBacking", "cputune/vcpupin", "os/smbios", "seclabel"),
+        *(
+            "metadata/{urn:other}app",
+            "memoryBacking/locked",
+            "cputune/vcpupin[@vcpu='0']",
+            "os/smbios",
+            "seclabel",
+        ),
         *("features/hyperv", "cpu/numa", "clock/timer", "keywrap/cipher[@name='other']"),
         *("devices/controller[@index='77']", "devices/disk/target[@dev='vdz']/.."),
-        *("devices/filesystem", "devices/sound"),
+        *("devices/filesystem", "devices/sound[@model='ich9']"),
     ):
         element = root.find(path)
         found.append("" if element is None else canonical(element))

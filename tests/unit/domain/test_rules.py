@@ -103,6 +103,14 @@ class TestContradictions:
 
         assert () == object_to(wanted(after), HostRules())
 
+    def test_what_a_piece_does_not_speak_of_is_none(self) -> None:
+        """Also where an absence reads as none: no I/O threads, no features."""
+        after = stating(
+            "<memoryBacking/>", iothreadids=[1, 4], iothreads=2, features={"acpi": True}
+        )
+
+        assert () == object_to(wanted(after), HostRules())
+
     def test_a_piece_that_says_more_is_none(self) -> None:
         """Keys and pieces meet in one element."""
         after = stating("<cputune><vcpupin vcpu='0' cpuset='1'/></cputune>", cputune={"shares": 5})

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from reconvirt.domain.actions import SetMemory, SetText, Throttle, UpdateDevice
+from reconvirt.domain.actions import (
+    LimitInterface,
+    SetMemory,
+    SetText,
+    Throttle,
+    UpdateDevice,
+)
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.xmltree import parse_xml
@@ -39,11 +45,11 @@ def changed(before: Spec, after: Spec) -> Plan:
 
 
 def fields(made: Plan) -> list[list[str]]:
-    """The fields that each update changes."""
+    """The fields that each call changes."""
     return [
         [change.field.removeprefix(f"{NIC}.") for change in step.changes]
         for step in made.steps
-        if isinstance(step.action, UpdateDevice)
+        if isinstance(step.action, UpdateDevice | LimitInterface)
     ]
 
 
@@ -88,6 +94,14 @@ class TestInterfaces:
 
         assert groups == fields(made)
         assert {} == waits(made) == refusals(made)
+
+    def test_a_rate_that_is_stated_no_longer_is_lifted(self) -> None:
+        """By its number: an update that says nothing of it leaves it on an Open vSwitch port."""
+        rates = {"inbound": {"average": 1, "peak": 2}, "outbound": {"average": 3}}
+        made = changed({"bandwidth": rates}, {"bandwidth": {"outbound": {"average": 4}}})
+
+        limits = (("inbound.average", 0), ("inbound.peak", 0), ("outbound.average", 4))
+        assert [limits] == [action.rates for action in actions(made)]
 
     def test_the_whole_interface_is_sent_as_it_runs(self) -> None:
         """What libvirt does not find in an update it removes."""

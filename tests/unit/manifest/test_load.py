@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -222,7 +223,10 @@ class TestChecks:
     @given(specs(hotplug=True))
     def test_what_the_property_tests_use_is_good(self, spec: dict[str, Any]) -> None:
         """So that they speak of manifests that can be."""
-        assert [] == problems(**spec)
+        document = yaml.safe_load(text()) | {"spec": spec}
+
+        # JSON is YAML, and says what is a text.
+        assert () == load(json.dumps(document)).problems
 
 
 class TestSnapshot:

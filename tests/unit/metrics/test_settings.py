@@ -63,7 +63,10 @@ window_seconds = 0.5
         ("[metrics.perf]\nenabled = 1", "metrics.perf.enabled: 1 is neither true nor false"),
         ("[metrics.perf]\nbuffer_pages = 3", "metrics.perf.buffer_pages: it must be a power of 2"),
         ("[metrics.perf]\nbuffer_pages = 1.5", "1.5 is not a whole number"),
-        ("[metrics.perf]\nwindow_seconds = 60", "window_seconds: it must be less than every_seconds"),
+        (
+            "[metrics.perf]\nwindow_seconds = 60",
+            "window_seconds: it must be less than every_seconds",
+        ),
     ],
 )
 def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -18,6 +18,11 @@ _UPDATED = with_device(
     "libvirt changes it on the interface that is plugged in",
     "of an interface that changes its type nothing can be changed while it is plugged in",
 )
+_LIMIT = with_device(
+    Way.RATE,
+    "libvirt changes it on the interface that is plugged in",
+    "of an interface that changes its type nothing can be changed while it is plugged in",
+)
 
 
 def _interface_id(name: str, stated: Stated) -> Value | None:
@@ -31,7 +36,7 @@ def _rate(direction: str, name: str, about: str) -> Field:
     return Field(
         f"bandwidth.{direction}.{name}",
         values.integer(0, 2**31 - 1),
-        _UPDATED,
+        _LIMIT,
         f"{direction}, {name}",
         about,
     )

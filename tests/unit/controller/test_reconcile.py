@@ -1,0 +1,326 @@
+"""One look at a virtual server after the other, with a libvirt that is made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.reconcile import Reconciler
+from reconvirt.controller.requests import ASK_AGAIN_SECONDS, MOST_REQUESTS
+from reconvirt.domain.actions import (
+    Action,
+    Define,
+    Detach,
+    Record,
+    SetLifecycleAction,
+    SetParameter,
+    Shutdown,
+    Start,
+)
+from reconvirt.domain.changes import Plan, Step
+from reconvirt.domain.desired import Desired
+from reconvirt.domain.observed import Observed
+from reconvirt.domain.plan import Host
+from reconvirt.domain.rules import HostRules
+from reconvirt.domain.xmltree import parse_xml, reach
+from reconvirt.hypervisor.errors import (
+    HypervisorDown,
+    HypervisorError,
+    NotLive,
+    Rejected,
+    Underway,
+    VirtualServerGone,
+)
+from strategies import NAME, wanted
+from virtual_servers import (
+    Spec,
+    defined,
+    devices,
+    disk,
+    restarted,
+    shut_off,
+    spec,
+    stored,
+    text_of,
+)
+
+
+@dataclass
+class Libvirt:
+    """A libvirt that keeps one virtual server, and does as it is told.
+
+    Attributes:
+        seen: the virtual server.
+        answers: whether its guest gives devices back.
+        fails: the errors of the next calls of an action, by its verb.
+        done: the calls that were made.
+        during: called within each call, before it returns.
+    """
+
+    seen: Observed | None = None
+    answers: bool = True
+    fails: dict[str, list[HypervisorError]] = field(default_factory=dict)
+    done: list[Action] = field(default_factory=list)
+    during: Callable[[Action], None] = lambda _action: None
+
+    def observe(self, _name: str, _uuid: str | None = None) -> Observed | None:
+        return self.seen
+
+    def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
+        return desired, Host(rules=rules)
+
+    def act(self, _name: str, action: Action) -> None:
+        self.done.append(action)
+        self.during(action)
+        if self.fails.get(action.verb):
+            raise self.fails[action.verb].pop(0)
+        self.seen = self._after(action)
+
+    def _after(self, action: Action) -> Observed | None:
+        seen = self.seen
+        if isinstance(action, Define | Record):
+            return stored(Plan(NAME, (Step(action, ()),)), seen)
+        assert seen is not None
+        if isinstance(action, Start):
+            return restarted(seen)
+        if isinstance(action, Detach) and self.answers:
+            root = parse_xml(seen.live or "")
+            device = root.find(f"devices/*/alias[@name='{action.alias}']/..")
+            device.getparent().remove(device)
+            return replace(seen, live=text_of(root))
+        match action:
+            case SetParameter(_, "cpu_shares", value):
+                return self._set("cputune/shares", str(value))
+            case SetLifecycleAction(event, reaction):
+                return self._set(f"on_{event}", reaction)
+        return seen
+
+    def _set(self, path: str, text: str) -> Observed:
+        assert self.seen is not None
+        root = parse_xml(self.seen.live or "")
+        reach(root, path).text = text
+        return replace(self.seen, live=text_of(root))
+
+    @property
+    def verbs(self) -> list[str]:
+        """What was done, in order."""
+        return [action.verb for action in self.done]
+
+
+@dataclass
+class Controller:
+    """A reconciler, its libvirt and its clock."""
+
+    libvirt: Libvirt
+    now: float = 0.0
+    stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self.reconciler = Reconciler(
+            lambda: self.libvirt,
+            stopping=lambda: self.stopping,
+            clock=lambda: self.now,
+        )
+
+    def look(self, at: Spec, after: float = 0.0) -> Outcome:
+        """One look, so many seconds later."""
+        self.now += after
+        self.libvirt.done.clear()
+        return self.reconciler.reconcile(wanted(at))
+
+
+def running(of: Spec, **more: object) -> Controller:
+    """A controller of a virtual server that runs."""
+    return Controller(Libvirt(restarted(defined(wanted(of))), **more))
+
+
+WITH_DISK = devices(disks=[disk("a")])
+
+
+class TestConverging:
+    def test_a_new_one_is_made_and_started_and_looked_at_again(self) -> None:
+        """The second look does nothing."""
+        controller = Controller(Libvirt())
+
+        first = controller.look(spec())
+        done = controller.libvirt.verbs
+        second = controller.look(spec())
+
+        assert ["define", "start"] == done
+        assert (Phase.CONVERGED, Phase.CONVERGED) == (first.phase, second.phase)
+        assert [] == controller.libvirt.verbs
+
+    def test_what_changes_nothing_is_not_done_again_and_again(self) -> None:
+        """libvirt took the call; that is told, and tried later."""
+        controller = Controller(Libvirt(shut_off(spec(state="shutoff"))))
+        controller.libvirt._after = lambda _action: controller.libvirt.seen
+
+        outcome = controller.look(spec(state="shutoff", memory="7 MiB"))
+
+        assert Phase.FAILED is outcome.phase
+        assert outcome.retry
+        assert "define: libvirt took the call, but nothing has changed" == outcome.message
+
+    def test_it_stops_between_two_steps(self) -> None:
+        """What is due is told."""
+        controller = Controller(Libvirt(), stopping=True)
+
+        outcome = controller.look(spec())
+
+        assert (Phase.DIFFERS, "ended before define, start") == (outcome.phase, outcome.message)
+        assert [] == controller.libvirt.verbs
+
+
+class TestRequests:
+    def test_a_guest_that_answers_is_asked_once(self) -> None:
+        """And the virtual server is converged."""
+        controller = running(WITH_DISK)
+
+        outcome = controller.look(spec())
+
+        assert 1 == controller.libvirt.verbs.count("detach")
+        assert Phase.CONVERGED is outcome.phase
+
+    def test_one_that_does_not_is_asked_eight_times(self) -> None:
+        """Every 20 seconds; then it is told, and the rest goes on."""
+        controller = running(WITH_DISK, answers=False)
+        asked = 0
+        outcome = controller.look(spec())
+
+        for _ in range(2 * MOST_REQUESTS):
+            asked += controller.libvirt.verbs.count("detach")
+            outcome = controller.look(spec(), after=ASK_AGAIN_SECONDS)
+
+        assert MOST_REQUESTS == asked
+        assert Phase.NO_ANSWER is outcome.phase
+        assert "8 requests in 160 s for devices.disks[vda]" in outcome.message
+        changed = controller.look(spec(cputune={"shares": 7}))
+        assert "set-parameter" in controller.libvirt.verbs
+        assert Phase.WAITING_FOR_GUEST is changed.phase
+
+    def test_before_the_time_has_come_it_is_not_asked_again(self) -> None:
+        """It is looked at again when it has."""
+        controller = running(WITH_DISK, answers=False)
+        controller.look(spec())
+
+        outcome = controller.look(spec(), after=ASK_AGAIN_SECONDS - 1)
+
+        assert [] == controller.libvirt.verbs
+        assert (Phase.WAITING_FOR_GUEST, ASK_AGAIN_SECONDS) == (outcome.phase, outcome.again_after)
+
+    @pytest.mark.parametrize("early", [True, False])
+    def test_a_refusal_ends_the_asking(self, early: bool) -> None:
+        """Whether the event comes before the call returns, or afterwards."""
+        controller = running(WITH_DISK, answers=False)
+
+        def refuse(action: Action) -> None:
+            if isinstance(action, Detach):
+                controller.reconciler.refuse_removal(NAME, action.alias)
+
+        if early:
+            controller.libvirt.during = refuse
+        controller.look(spec())
+        if not early:
+            refuse(controller.libvirt.done[-1])
+        outcome = controller.look(spec(), after=10 * ASK_AGAIN_SECONDS)
+
+        assert [] == controller.libvirt.verbs
+        assert Phase.NO_ANSWER is outcome.phase
+        assert outcome.message.startswith("the guest refuses to release devices.disks[vda]")
+
+    @pytest.mark.parametrize("what", ["manifest", "restart", "forgotten"])
+    def test_then_it_is_asked_anew(self, what: str) -> None:
+        """When its manifest changes, or it is started anew, or the daemon has forgotten."""
+        controller = running(WITH_DISK, answers=False)
+        controller.look(spec())
+        controller.reconciler.refuse_removal(NAME, "virtio-vda")
+        after = spec()
+        if what == "manifest":
+            after = spec(on_crash="preserve")
+        elif what == "restart":
+            controller.libvirt.seen = replace(controller.libvirt.seen, domain_id=2)
+        else:
+            controller.reconciler.forget(NAME)
+
+        controller.look(after)
+
+        assert "detach" in controller.libvirt.verbs
+
+    def test_a_call_that_fails_is_no_request(self) -> None:
+        """The guest knows nothing of it, and is asked as soon as it is tried again."""
+        controller = running(WITH_DISK, answers=False)
+        controller.libvirt.fails["detach"] = [HypervisorError("no")] * MOST_REQUESTS
+
+        failed = [controller.look(spec()).phase for _ in range(MOST_REQUESTS)]
+        outcome = controller.look(spec())
+
+        assert [Phase.FAILED] * 4 + [Phase.STALLED] * 4 == failed
+        assert ["detach"] == controller.libvirt.verbs
+        assert Phase.WAITING_FOR_GUEST is outcome.phase
+
+    def test_one_that_is_underway_already_is_a_request(self) -> None:
+        """libvirt says so when it is asked a second time too early."""
+        controller = running(WITH_DISK, answers=False)
+        controller.libvirt.fails["detach"] = [Underway("in the process of unplug")]
+
+        assert Phase.WAITING_FOR_GUEST is controller.look(spec()).phase
+
+    def test_how_long_it_is_asked_to_shut_down_says_its_policy(self) -> None:
+        """Every 20 seconds for 5 minutes, if it says nothing; then it is told."""
+        controller = running(spec())
+
+        asked = 0
+        for _ in range(3 * MOST_REQUESTS):
+            outcome = controller.look(spec(state="shutoff"), after=ASK_AGAIN_SECONDS)
+            asked += controller.libvirt.done.count(Shutdown())
+
+        assert 300 // 20 == asked
+        assert Phase.NO_ANSWER is outcome.phase
+
+
+class TestErrors:
+    @pytest.mark.parametrize("error", [NotLive, Rejected])
+    def test_what_libvirt_cannot_do_live_waits(self, error: type[HypervisorError]) -> None:
+        """With libvirt's words; it is not tried again until the manifest changes."""
+        controller = running(spec(cputune={"shares": 5}))
+        controller.libvirt.fails["set-parameter"] = [error("not supported")]
+        after = spec(cputune={"shares": 6})
+
+        first, second = controller.look(after), controller.look(after)
+
+        assert [] == controller.libvirt.verbs
+        for outcome in (first, second):
+            assert Phase.WAITING_FOR_RESTART is outcome.phase
+            assert {"libvirt cannot do it while it runs: not supported"} == {
+                change.reason for change in outcome.plan.waiting
+            }
+        controller.look(spec(cputune={"shares": 7}))
+        assert "set-parameter" in controller.libvirt.verbs
+
+    def test_a_definition_that_is_rejected_waits_for_another_manifest(self) -> None:
+        """It is not tried again."""
+        controller = Controller(Libvirt(fails={"define": [Rejected("bad")]}))
+
+        outcome = controller.look(spec())
+
+        assert (Phase.FAILED, False, "bad") == (outcome.phase, outcome.retry, outcome.message)
+
+    @pytest.mark.parametrize("error", [HypervisorError("x"), VirtualServerGone("x")])
+    def test_other_failures_are_tried_again(self, error: HypervisorError) -> None:
+        """Later."""
+        controller = Controller(Libvirt(fails={"start": [error]}))
+
+        outcome = controller.look(spec())
+
+        assert (Phase.FAILED, True, "x") == (outcome.phase, outcome.retry, outcome.message)
+        assert ["define"] == [step.action.verb for step in outcome.steps]
+
+    def test_of_a_lost_connection_nothing_is_said(self) -> None:
+        """Whoever asked must wait for another one."""
+        controller = Controller(Libvirt(fails={"define": [HypervisorDown("gone")]}))
+
+        with pytest.raises(HypervisorDown):
+            controller.look(spec())

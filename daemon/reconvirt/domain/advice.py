@@ -86,9 +86,19 @@ def _mixed_device_numbers(desired: Desired) -> Iterator[Advice]:
         yield Advice(f"{implicit[0]}.address", message)
 
 
+def _dumps_of_destroyed(desired: Desired) -> Iterator[Advice]:
+    dumps = desired.policy.crash in ("dump", "dump-and-restart")
+    if dumps and desired.statement.fields.get("on_crash") != "preserve":
+        message = (
+            "libvirt ends a crashed guest before its memory can be dumped: state on_crash: preserve"
+        )
+        yield Advice("policy.crash", message)
+
+
 ADVICE: tuple[Callable[[Desired], Iterator[Advice]], ...] = (
     _unstable_names,
     _single_paths,
     _threads_of_copied_disks,
     _mixed_device_numbers,
+    _dumps_of_destroyed,
 )

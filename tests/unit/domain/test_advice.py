@@ -99,3 +99,12 @@ class TestDeviceNumbers:
         """Most manifests state none."""
         assert [] == advice(devices(disks=[disk("a"), disk("b")], interfaces=[nic()]))
         assert [] == advice(spec())
+
+
+def test_a_dump_needs_a_guest_that_is_preserved() -> None:
+    """libvirt's own reaction comes first."""
+    dumps = {"policy": {"crash": "dump"}}
+
+    assert [("policy.crash", advice(spec(**dumps))[0][1])] == advice(spec(**dumps))
+    assert "on_crash: preserve" in advice(spec(**dumps))[0][1]
+    assert [] == advice(spec(**dumps, on_crash="preserve"))

@@ -35,7 +35,9 @@ from testbed.program import PROGRAM
 
 Name = Callable[..., str]
 
-SOON = 120.0  # seconds; a new libvirtd first runs each emulator that is installed
+pytestmark = pytest.mark.usefixtures("examined")
+
+SOON = 60.0  # seconds
 QUICKLY = 0.05  # seconds, besides rendering
 SETTINGS = """
 [metrics]

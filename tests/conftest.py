@@ -46,6 +46,15 @@ def cpu_controller(host: LibvirtHost, guest: Guest) -> None:
 
 
 @pytest.fixture(scope="session")
+def examined(host: LibvirtHost) -> None:
+    """For tests of metrics: libvirt has run each emulator that is installed.
+
+    A new libvirtd does so at the first call for statistics, for a minute, and definitions wait.
+    """
+    host.virsh("capabilities", timeout=280)
+
+
+@pytest.fixture(scope="session")
 def guest(host: LibvirtHost) -> Guest:
     """The tiny s390x guest, built once."""
     return Guest.build_into(host.directory / "guest")

@@ -103,6 +103,7 @@ def test_dashboards_are_whole(path: Path) -> None:
     assert used - {"__rate_interval"} <= names
 
 
+@pytest.mark.usefixtures("examined")
 def test_every_query_returns_data(
     host: LibvirtHost,
     desired: Desired,

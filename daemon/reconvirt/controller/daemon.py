@@ -61,7 +61,11 @@ class Daemon:
         self._holds = Holds(config.state_directory / "holds.json")
         self._source = make_source(config, keep=True)
         self._link = Link(config.connect, self._connected, self._heard)
-        self._fleet = FleetView(lambda: self._link.up)
+        self._fleet = FleetView(
+            lambda: self._link.up,
+            lambda: self._book.fleet().servers,
+            lambda: len(self._pruner.verdict.held),
+        )
         self._metrics = MetricsService(
             config.metrics.settings, config.connect, self._fleet.status, workers=config.workers
         )

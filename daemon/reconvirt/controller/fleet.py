@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.status import Status
+from reconvirt.domain.effects import Effect
 from reconvirt.manifest.model import Manifest, Snapshot
 from reconvirt.metrics.fleet import FleetStatus, Managed
 from reconvirt.metrics.observer import SILENT, Observer, Result
@@ -17,11 +19,20 @@ class FleetView:
 
     Args:
         connected: whether there is a connection to libvirt.
+        statuses: the statuses of all virtual servers by name.
+        prune_held: how many are not given up although their manifests are gone.
     """
 
-    def __init__(self, connected: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        connected: Callable[[], bool],
+        statuses: Callable[[], Mapping[str, Status]] = dict,
+        prune_held: Callable[[], int] = int,
+    ) -> None:
         self.observer: Observer = SILENT
         self._connected = connected
+        self._statuses = statuses
+        self._prune_held = prune_held
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._outcomes: dict[str, Outcome] = {}
@@ -71,13 +82,14 @@ class FleetView:
     def status(self) -> FleetStatus:
         """The state now; asked for at every scrape, so nothing is waited for."""
         with self._lock:
-            snapshot, outcomes = self._snapshot, dict(self._outcomes)
+            snapshot = self._snapshot
+        statuses = self._statuses()
         if snapshot is None:
             return FleetStatus(connected=self._connected())
         invalid = {problem.position for problem in snapshot.problems}
         return FleetStatus(
             tuple(
-                _managed(manifest, outcomes.get(name))
+                _managed(manifest, statuses.get(name))
                 for name, manifest in snapshot.manifests.items()
             ),
             {
@@ -87,6 +99,7 @@ class FleetView:
             },
             snapshot.revision,
             self._applied,
+            self._prune_held(),
             connected=self._connected(),
         )
 
@@ -103,28 +116,18 @@ def _result(outcome: Outcome) -> Result:
     return "success" if outcome.again_after is None else "requeue_after"
 
 
-def _managed(manifest: Manifest, outcome: Outcome | None) -> Managed:
+def _managed(manifest: Manifest, status: Status | None) -> Managed:
     told = (manifest.name, manifest.digest[:12], str(manifest.position), manifest.labels)
-    if outcome is None:
+    if status is None:
         return Managed(*told)
-    plan, phase = outcome.plan, outcome.phase
-    due = [change.field for step in plan.steps for change in step.changes]
-    other = [change.field for change in (*plan.waiting, *plan.refused, *plan.unlisted)]
-    stalled = phase in {Phase.REFUSED, Phase.NO_ANSWER} or (
-        phase is Phase.FAILED and not outcome.retry
-    )
+    restart = (each.field for each in status.waiting if each.effect is Effect.NEXT_START)
     return Managed(
         *told,
-        phase=phase,
-        conditions={
-            "Ready": phase is Phase.CONVERGED,
-            "Reconciling": phase in {Phase.DIFFERS, Phase.WAITING_FOR_GUEST},
-            "Stalled": stalled,
-            "RestartRequired": bool(plan.waiting),
-            "Drifted": bool(due or other),
-        },
-        drift=len({*due, *other}),
-        restart_fields=tuple(dict.fromkeys(change.field for change in plan.waiting)),
+        phase=status.phase,
+        conditions={str(each.kind): each.status for each in status.conditions},
+        drift=len({each.field for each in (*status.drifted, *status.unlisted)}),
+        restart_fields=tuple(dict.fromkeys(restart)),
+        held="" if status.hold is None else status.hold.reason,
     )
 
 

@@ -10,7 +10,10 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as RegistryCollector
 
-CONDITIONS = ("Ready", "Reconciling", "Stalled", "RestartRequired", "Drifted")
+CONDITIONS = (
+    *("Ready", "Reconciling", "Stalled", "RestartRequired", "Drifted", "Held", "Paused"),
+    "Migrating",
+)
 VALIDITIES = ("valid", "invalid", "retained")
 MIGRATION_PHASES = ("waiting", "running", "finishing", "succeeded", "failed")
 

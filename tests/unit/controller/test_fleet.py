@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from reconvirt.controller.fleet import FleetView
+from reconvirt.controller.holds import Hold
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.status import StatusBook
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.manifest.model import Manifest, Position, Problem, Snapshot
@@ -34,8 +36,13 @@ class Recorder(Observer):
 
 
 @pytest.fixture
-def view() -> FleetView:
-    made = FleetView(lambda: True)
+def book() -> StatusBook:
+    return StatusBook()
+
+
+@pytest.fixture
+def view(book: StatusBook) -> FleetView:
+    made = FleetView(lambda: True, lambda: book.fleet().servers, lambda: 3)
     made.observer = Recorder()
     return made
 
@@ -57,17 +64,24 @@ def test_before_anything_is_known(view: FleetView) -> None:
     assert ((), True, "") == (status.servers, status.connected, status.revision)
 
 
-def test_conditions_follow_from_the_last_look(view: FleetView) -> None:
+def test_conditions_follow_from_the_last_look(view: FleetView, book: StatusBook) -> None:
     view.accepted(snapshot(manifest("a"), manifest("b"), manifest("c"), manifest("d")))
     waiting = Change("vcpu.maximum", "1", "2", Effect.NEXT_START, "so it is")
     plan = Plan("b", waiting=(waiting,), unlisted=(Change("x", "1", None, Effect.LIVE, ""),))
-    view.settled(outcome("a", Phase.CONVERGED))
-    view.settled(outcome("b", Phase.WAITING_FOR_RESTART, plan))
-    view.settled(outcome("c", Phase.FAILED, retry=False))
+    for each in (
+        outcome("a", Phase.CONVERGED),
+        outcome("b", Phase.WAITING_FOR_RESTART, plan),
+        outcome("c", Phase.FAILED, retry=False),
+    ):
+        book.update(each, figures={}, hold=Hold("why", "anna", 0.0) if each.name == "a" else None)
+        view.settled(each)
     a, b, c, d = view.status().servers
     assert {"Ready"} == {name for name, state in a.conditions.items() if state}
-    assert {"RestartRequired", "Drifted"} == {k for k, state in b.conditions.items() if state}
-    assert (("vcpu.maximum",), 2) == (b.restart_fields, b.drift)
+    expected = {"Ready", "RestartRequired", "Drifted"}
+    assert expected == {k for k, state in b.conditions.items() if state}
+    assert (("vcpu.maximum",), 1) == (b.restart_fields, b.drift)
+    assert ("why", "") == (a.held, b.held)
+    assert 3 == view.status().prune_held
     assert {"Stalled"} == {name for name, state in c.conditions.items() if state}
     assert {} == d.conditions
     assert ("c", "error", False, True) in view.observer.told  # type: ignore[attr-defined]

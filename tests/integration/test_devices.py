@@ -131,9 +131,6 @@ def test_the_daemon_follows_each_edit(
         host.virsh("detach-interface", name, "bridge", "--mac", f"{MAC}4", "--live")
         daemon.wait_for("step done", virtual_server=name, step="attach")
         wait_until(lambda: f"{MAC}4" in interfaces(host, name), 10, "the interface to come back")
-        wait_until(
-            lambda: daemon.lines[-1].get("event") == "converged", 10, "the daemon to be content"
-        )
     assert addresses(config(host, name)) == addresses(live(host, name))
     assert_settled(reconvirt)
 
@@ -179,7 +176,6 @@ def test_a_new_image_behind_a_target_is_another_disk(
     old, new = host.image(f"{name}-a", "16M"), host.image(f"{name}-b", "24M")
     desired.manifest(name, devices={"disks": [disk(old, "vda")]})
     reconvirt.apply()
-    host.console(name).wait_for(r"^GUEST cpus=0 blk=vda:16MiB ")
 
     desired.manifest(name, devices={"disks": [disk(new, "vda")]})
     report = outcome(reconvirt.apply(status=3))
@@ -191,4 +187,5 @@ def test_a_new_image_behind_a_target_is_another_disk(
 
     host.virsh("destroy", name)
     reconvirt.apply()
-    host.console(name).wait_for(r"^GUEST cpus=0 blk=vda:24MiB ")
+    assert {"vda": str(new)} == disks(host, name)
+    assert_settled(reconvirt)

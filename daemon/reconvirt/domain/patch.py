@@ -64,11 +64,7 @@ def patch(
                 _add_device(patched, device, running)
             else:
                 _change_device(counterpart[device.found], device)
-    pieces = [each for each in differences if isinstance(each, PieceDifference)]
-    gone = [each for each in pieces if each.wanted is None]
-    # The last first: those before it are still counted as they were.
-    for piece in [*(each for each in pieces if each.wanted is not None), *reversed(gone)]:
-        _change_piece(patched, piece)
+    _change_pieces(patched, [each for each in differences if isinstance(each, PieceDifference)])
     # After the devices: the number of I/O threads depends on which ones are in use.
     for difference in differences:
         if isinstance(difference, FieldDifference):
@@ -135,29 +131,39 @@ def _change_device(element: _Element, difference: DeviceDifference) -> None:
     put_fields(difference.kind, element, difference.wanted)
 
 
-def _change_piece(root: _Element, difference: PieceDifference) -> None:
-    key = difference.key
-    # Looked up afresh: an earlier difference may have added the device that it speaks of.
-    found = index_pieces(root).get(key)
-    is_device = key.startswith(f"{DEVICES}.")
-    applied = parse_xml(difference.applied) if difference.applied else None
-    if difference.wanted is None:
-        if found is None or applied is None:
-            return
-        if is_device and difference.listed is None:
-            remove(found)
-            return
-        withdraw(found, applied, None)
-        _put_listed(found, difference)
-        if is_bare(found):
-            remove(found)
+def _change_pieces(root: _Element, pieces: list[PieceDifference]) -> None:
+    for piece in pieces:
+        if piece.wanted is not None:
+            _put_piece(root, piece, piece.wanted)
+    # Looked up at once: of devices that only their order tells apart, one that goes counts no more.
+    there = index_pieces(root)
+    for piece in pieces:
+        if piece.wanted is None and piece.key in there:
+            _remove_piece(there[piece.key], piece)
+
+
+def _remove_piece(found: _Element, difference: PieceDifference) -> None:
+    if difference.applied is None:
         return
-    wanted = parse_xml(difference.wanted)
+    if difference.key.startswith(f"{DEVICES}.") and difference.listed is None:
+        remove(found)
+        return
+    withdraw(found, parse_xml(difference.applied), None)
+    _put_listed(found, difference)
+    if is_bare(found):
+        remove(found)
+
+
+def _put_piece(root: _Element, difference: PieceDifference, piece: str) -> None:
+    # Looked up afresh: an earlier difference may have added the device that it speaks of.
+    found = index_pieces(root).get(difference.key)
+    wanted = parse_xml(piece)
     if found is None:
+        is_device = difference.key.startswith(f"{DEVICES}.")
         (reach(root, DEVICES) if is_device else root).append(wanted)
         return
-    if applied is not None:
-        withdraw(found, applied, wanted)
+    if difference.applied is not None:
+        withdraw(found, parse_xml(difference.applied), wanted)
     merge(found, wanted)
     _put_listed(found, difference)
 

@@ -5,38 +5,22 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from testbed import Desired, LibvirtHost, Reconvirt, disk, interface
+from testbed import (
+    Desired,
+    LibvirtHost,
+    Reconvirt,
+    addresses,
+    config,
+    disk,
+    interface,
+    live,
+    verbs,
+)
 
 Name = Callable[..., str]
-
-
-def live(host: LibvirtHost, name: str) -> ET.Element:
-    """The XML of what runs."""
-    return ET.fromstring(host.virsh("dumpxml", name))
-
-
-def config(host: LibvirtHost, name: str) -> ET.Element:
-    """The XML of what the next start brings."""
-    return ET.fromstring(host.virsh("dumpxml", "--inactive", name))
-
-
-def addresses(root: ET.Element) -> dict[str, dict[str, str]]:
-    """The address of each disk and interface, by target or MAC."""
-    found = {}
-    for device in root.findall("devices/disk") + root.findall("devices/interface"):
-        mac, target = device.find("mac"), device.find("target")
-        key = mac.get("address") if mac is not None else target.get("dev")
-        found[key] = dict(device.find("address").attrib)
-    return found
-
-
-def verbs(report: dict[str, Any]) -> list[str]:
-    """The steps of the only virtual server in a report."""
-    return [step["action"] for step in report["virtualServers"][0]["steps"]]
 
 
 @pytest.mark.usefixtures("cpu_controller")
@@ -93,8 +77,8 @@ def test_a_running_guest_changes_live(
     grown = reconvirt.apply()
 
     expected = [
-        *("define", "record", "add-iothread", "add-iothread"),
-        *("set-vcpus", "set-shares", "set-lifecycle-action", "attach", "attach"),
+        *("record", "define", "add-iothread", "add-iothread"),
+        *("set-vcpus", "set-parameter", "set-lifecycle-action", "attach", "attach"),
     ]
     assert expected == verbs(grown)
     console.wait_for(rf"^GUEST cpus=0-1 blk=vda:64MiB,vdb:32MiB net=\w+[^ ]*{mac}")
@@ -129,10 +113,10 @@ def test_what_cannot_be_live_waits_for_a_restart(
     plan = reconvirt.plan(status=2)
 
     waiting = {each["field"]: each for each in plan["virtualServers"][0]["waiting"]}
-    assert ["memory", "vcpu.maximum", "vcpu.current"] == list(waiting)
-    assert ("192 MiB", "256 MiB") == (waiting["memory"]["old"], waiting["memory"]["new"])
+    assert ["memory.size", "vcpu.maximum", "vcpu.current"] == list(waiting)
+    assert ("192 MiB", "256 MiB") == (waiting["memory.size"]["old"], waiting["memory.size"]["new"])
     assert "s390x" in waiting["vcpu.current"]["reason"]
-    assert "set-shares" in verbs(report)
+    assert "set-parameter" in verbs(report)
     assert "262144" == config(host, name).findtext("memory")
     assert "196608" == live(host, name).findtext("memory")
 
@@ -309,7 +293,7 @@ def test_x86_is_planned_without_false_differences(
     desired.manifest(name, **hardware, devices={**consoles, **extra})
     report = reconvirt.apply()
 
-    assert ["define", "record", "attach"] == verbs(report)
+    assert ["record", "define", "attach"] == verbs(report)
     assert "vda" in host.virsh("domblklist", name)
     assert addresses(config(host, name)) == addresses(live(host, name))
 

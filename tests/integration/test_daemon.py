@@ -60,7 +60,7 @@ def test_an_edited_manifest_changes_the_running_guest(
 
         console.wait_for(r"^GUEST cpus=0-1 ", SOON)
         step = daemon.wait_for("step done", virtual_server=name, step="set-vcpus")
-        assert ["vcpu.current: 1 → 2"] == step["changes"]
+        assert ("vcpu.current", "1", "2") == (step["field"], step["old"], step["new"])
         assert re.fullmatch("[0-9a-f]{8}", step["reconcile"])
         assert "2" == vcpus(host, name, "--config")
 
@@ -89,7 +89,7 @@ def test_changes_by_hand_are_seen_by_event_and_put_right(
         assert {"vda"} == targets(host, name)
 
         host.virsh("setvcpus", name, "3", "--live")
-        waiting = daemon.wait_for("waiting for a restart", virtual_server=name)
+        waiting = daemon.wait_for("restart required", virtual_server=name)
         assert "vcpu.current" in waiting["message"]
 
         host.virsh("destroy", name)
@@ -249,8 +249,8 @@ def test_a_bad_edit_leaves_the_last_good_version_in_force(
         wait_until(lambda: ": 600" in configured(other), SOON, "the other to be put right")
         reconvirt_sees = daemon.logged("manifests read")[-1]
         assert [name] == reconvirt_sees["held_at_last_good"]
-        assert re.match(rf"{path}:\d+:\d+: spec\.cputnue: ", refused["problem"])
-        assert "did you mean cputune?" in refused["problem"]
+        assert re.match(rf"{path}:\d+:\d+: spec\.cputnue: ", refused["message"])
+        assert "did you mean cputune?" in refused["message"]
 
         # A configuration that is changed by hand sends no event: SIGHUP has all looked at.
         daemon.reload()
@@ -271,7 +271,7 @@ def test_a_removed_manifest_ends_the_management_only(
         converged(daemon, name)
 
         desired.remove(name)
-        daemon.wait_for("not managed", virtual_server=name)
+        daemon.wait_for("manifest gone", virtual_server=name)
         host.virsh("schedinfo", "--live", name, "--set", "cpu_shares=100")
         time.sleep(1.0)
 

@@ -3,6 +3,7 @@
 Nothing here touches a libvirt that the machine already runs. See `LibvirtHost` for how.
 """
 
+from testbed.browser import Browser, dump_dom
 from testbed.console import Console
 from testbed.guest import Guest, domain_xml
 from testbed.host import LibvirtHost, VirshError
@@ -15,7 +16,8 @@ from testbed.manifests import (
     interface,
     switch_interface,
 )
-from testbed.program import Daemon, Reconvirt
+from testbed.program import Daemon, Following, Reconvirt
+from testbed.seen import addresses, assert_settled, config, disks, live, outcome, verbs
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
@@ -23,9 +25,11 @@ from testbed.waiting import NotSeen, wait_until
 from testbed.x86 import x86_domain_xml
 
 __all__ = [
+    "Browser",
     "Console",
     "Daemon",
     "Desired",
+    "Following",
     "Guest",
     "LibvirtHost",
     "NotSeen",
@@ -34,15 +38,23 @@ __all__ = [
     "SwitchError",
     "SwitchTakenError",
     "VirshError",
+    "addresses",
+    "assert_settled",
     "block_disk",
     "cdrom",
+    "config",
     "direct_interface",
     "disk",
+    "disks",
     "domain_xml",
+    "dump_dom",
     "interface",
+    "live",
+    "outcome",
     "sweep",
     "switch_interface",
     "traces",
+    "verbs",
     "wait_until",
     "x86_domain_xml",
 ]

@@ -98,13 +98,7 @@ class Desired:
             "state": "running",
             "memory": "192 MiB",
             "vcpu": {"maximum": 2, "current": 1},
-            "os": {
-                "arch": "s390x",
-                "machine": "s390-ccw-virtio",
-                "kernel": str(self._guest.kernel),
-                "initrd": str(self._guest.initrd),
-                "cmdline": self._guest.cmdline,
-            },
+            "os": self.os,
             **spec,
             "devices": {
                 "consoles": [
@@ -129,6 +123,17 @@ class Desired:
         aside.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
         aside.replace(path)
         return path
+
+    @property
+    def os(self) -> Value:
+        """What the guest is booted from, as a manifest states it."""
+        return {
+            "arch": "s390x",
+            "machine": "s390-ccw-virtio",
+            "kernel": str(self._guest.kernel),
+            "initrd": str(self._guest.initrd),
+            "cmdline": self._guest.cmdline,
+        }
 
     def remove(self, name: str) -> None:
         """Delete the manifest of `name`."""

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ STOP_SECONDS = 30.0
 # What the tests' manifests ask for: files of the bed, loop devices, and whatever can be plugged.
 _ADMISSION = """
 [admission]
+enforce = true
 disk_roots = ["{bed}", "{tmp}", "/dev"]
 boot_roots = ["{bed}"]
 log_roots = ["{bed}"]
@@ -28,23 +31,54 @@ trust_writable = true
 
 
 class Reconvirt:
-    """Runs `reconvirt` against the private host and one directory of manifests."""
+    """Runs `reconvirt` against the private host and one directory of manifests.
+
+    The daemon has its socket in the host's directory, where other users can reach it, and the
+    page at a free port.
+    """
 
     def __init__(self, host: LibvirtHost, desired: Path, directory: Path) -> None:
+        self.socket = host.directory / "api.sock"
+        self.page_url = f"http://127.0.0.1:{_free_port()}/"
+        self.dumps = directory / "dumps"
+        self.dumps.mkdir()
+        self._directory = directory
+        self._settings = directory / "reconvirt.toml"
         self._desired = desired
         self._log = directory / "daemon.log"
-        settings, drop_ins = directory / "reconvirt.toml", directory / "conf.d"
-        settings.touch()  # a test may write its own
+        drop_ins = directory / "conf.d"
         drop_ins.mkdir(exist_ok=True)
         admission = _ADMISSION.format(bed=host.directory, tmp=directory)
         (drop_ins / "admission.toml").write_text(admission, encoding="utf-8")
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RECONVIRT_")},
-            "RECONVIRT_CONFIG": str(settings),
             "RECONVIRT_CONNECT": host.uri,
             "RECONVIRT_DESIRED": str(desired),
+            "RECONVIRT_CONFIG": str(self._settings),
+            "RECONVIRT_SOCKET": str(self.socket),
+            "RECONVIRT_PAGE_PORT": self.page_url.rstrip("/").rpartition(":")[2],
             "COLUMNS": "200",
         }
+        self.configure()
+
+    def configure(self, **settings: str | float) -> None:
+        """Write the settings: nothing outside the test's own directory, and these besides.
+
+        One of a section is named ``section__setting``.
+        """
+        values: dict[str, str | float] = {
+            "state_directory": str(self._directory / "state"),
+            "dump_directory": str(self.dumps),
+            **settings,
+        }
+        lines = (
+            f"{name.replace('__', '.')} = {json.dumps(value)}\n" for name, value in values.items()
+        )
+        self._settings.write_text("".join(lines), encoding="utf-8")
+
+    def follow(self, *arguments: str) -> "Following":
+        """A command that goes on, for a with statement."""
+        return Following([str(PROGRAM), *arguments], self._environment)
 
     def __call__(self, *arguments: str | Path, status: int = 0) -> str:
         """What a command prints, which must end with this status: output, or else errors."""
@@ -76,6 +110,45 @@ class Reconvirt:
     def run(self, *arguments: str) -> "Daemon":
         """`reconvirt run`, for a with statement."""
         return Daemon([str(PROGRAM), "run", *arguments], self._environment, self._log)
+
+
+class Following:
+    """A command that prints as things happen."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self._command = command
+        self._environment = environment
+        self.text = ""
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            self._command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def wait_for(self, pattern: str, timeout: float = 60.0) -> re.Match[str]:
+        """Wait until what was printed has this in it."""
+
+        def look() -> re.Match[str] | None:
+            assert self.process.stdout is not None
+            piece = self.process.stdout.read()
+            self.text += piece.decode() if piece else ""
+            return re.search(pattern, self.text, re.MULTILINE)
+
+        found = wait_until(look, timeout, f"/{pattern}/ to be printed")
+        assert found is not None
+        return found
 
 
 class Daemon:
@@ -150,3 +223,9 @@ class Daemon:
         """Wait for a line of this kind with these fields."""
         what = f"the log line {event} {fields}"
         return wait_until(lambda: self.logged(event, **fields), timeout, what)[-1]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

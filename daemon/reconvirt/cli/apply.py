@@ -16,14 +16,18 @@ from reconvirt.cli import options, output
 from reconvirt.cli.wanted import connected, read_source
 from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
+from reconvirt.controller.history import History
+from reconvirt.controller.holds import Holds
 from reconvirt.controller.logs import configure
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.surroundings import surroundings_of
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.hypervisor.connection import Calls, Hypervisor
 from reconvirt.manifest.model import Problem
 
 CONVERGED, FAILED, WAITING = 0, 1, 3
+_UNDERWAY = (Phase.WAITING_FOR_GUEST, Phase.WAITING)
 
 
 @click.command()
@@ -84,10 +88,7 @@ def _converge(
 
     def on_outcome(outcome: Outcome) -> None:
         with changed:
-            # An event of our own step makes the engine look once more; its steps count together.
-            before = settled.get(outcome.name)
-            steps = (*before.steps, *outcome.steps) if before else outcome.steps
-            settled[outcome.name] = replace(outcome, steps=steps)
+            settled[outcome.name] = _together(settled.get(outcome.name), outcome)
             changed.notify_all()
 
     def on_close(_reason: str) -> None:
@@ -96,7 +97,13 @@ def _converge(
             changed.notify_all()
 
     engine = Engine(
-        lambda: hypervisor, workers=config.workers, rules=config.rules, on_outcome=on_outcome
+        lambda: hypervisor,
+        workers=config.workers,
+        surroundings=surroundings_of(
+            config, Holds(config.state_directory / "holds.json"), History()
+        ),
+        most_starts=config.most_starts,
+        on_outcome=on_outcome,
     )
     hypervisor.watch(engine.heard, on_close)
     deadline = time.monotonic() + timeout
@@ -105,7 +112,7 @@ def _converge(
         engine.want(chosen)
         with changed:
             while not lost.is_set() and (left := deadline - time.monotonic()) > 0:
-                waiting = [o for o in settled.values() if o.phase is Phase.WAITING_FOR_GUEST]
+                waiting = [o for o in settled.values() if o.phase in _UNDERWAY]
                 advance(len(settled) - len(waiting))
                 if len(settled) == len(chosen) and not waiting:
                     break
@@ -116,6 +123,15 @@ def _converge(
         Outcome(name, Phase.FAILED, "libvirt did not answer in time", Plan(name))
         for name in missing
     ]
+
+
+def _together(before: Outcome | None, outcome: Outcome) -> Outcome:
+    """What two looks came to; an event of our own step makes the engine look once more."""
+    if before is None:
+        return outcome
+    # A look that is cut short when the engine ends says less than the one before it.
+    latest = before if outcome.phase is Phase.DIFFERS else outcome
+    return replace(latest, steps=(*before.steps, *outcome.steps))
 
 
 @contextmanager

@@ -2,143 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
-from lxml.etree import _Element
+from rich.live import Live
 
+from reconvirt.api.answers import answer_fleet
+from reconvirt.api.wire import as_json
 from reconvirt.cli import options, output
+from reconvirt.cli.asking import ask
+from reconvirt.cli.client import Client
 from reconvirt.cli.failure import Failure
-from reconvirt.cli.wanted import Wanted, connected, observe, plan_one, read_source
-from reconvirt.controller.outcome import Phase, settle
-from reconvirt.domain.changes import Plan
-from reconvirt.domain.fields import FIELD_BY_NAME
-from reconvirt.domain.mark import read_mark
-from reconvirt.domain.observed import Observed
-from reconvirt.domain.show import Shown, show_value
-from reconvirt.domain.xmltree import parse_xml
+from reconvirt.cli.statuses import status_table
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One virtual server as the table shows it; what is not there is None."""
-
-    name: str
-    state: str | None
-    reason: str | None
-    phase: Phase
-    vcpus: Shown
-    vcpus_maximum: Shown
-    memory: Shown
-    shares: Shown
-    uuid: str | None
-    domain_id: int | None
-    manifest: str | None
-    message: str
+Fleet = Mapping[str, Any]
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=options.complete_names)
 @options.settings
+@options.socket_option
 @options.output_option("table", "wide", "json", "yaml")
+@click.option("-w", "--watch", is_flag=True, help="Go on, and show what changes.")
 def get(
     name: str | None,
     desired: Path | None,
     connect: str | None,
     config_file: Path | None,
+    socket: Path | None,
     form: str,
+    *,
+    watch: bool,
 ) -> None:
     """Show virtual servers: their state, and whether they are as their manifests want.
 
-    Those that reconvirt has made and whose manifest is gone are shown as not managed.
+    The daemon is asked. Where none runs, or --connect or --desired is given, libvirt and the
+    manifests are read instead. Those that reconvirt has made and whose manifest is gone are shown
+    as not managed.
+
+    Exit codes: 0 shown, 1 error, or there is no such virtual server.
     """
-    config = options.read_config(config_file, desired=desired, connect=connect)
-    wanted = read_source(config)
-    with connected(config.connect) as hypervisor:
-        observed = observe(hypervisor, [name] if name else None)
-        plans = {
-            each: plan_one(hypervisor, desired, observed.get(each), config.rules)
-            for each, desired in wanted.desired.items()
-            if name in (None, each)
-        }
-    rows = _rows(wanted, observed, plans)
-    if name and not rows:
-        raise Failure(f"{name}: no manifest states it, and libvirt has none that reconvirt made")
-    _print(rows, form, wanted)
-
-
-def _rows(wanted: Wanted, observed: Mapping[str, Observed], plans: Mapping[str, Plan]) -> list[Row]:
-    rows = [_managed(plan, wanted, observed.get(name)) for name, plan in plans.items()]
-    for name, each in observed.items():
-        config = parse_xml(each.config)
-        if name not in wanted.desired and read_mark(config) is not None:
-            message = "its manifest is gone or refused; it is left as it is"
-            rows.append(_row(name, each, Phase.UNMANAGED, None, message))
-    return sorted(rows, key=lambda row: row.name)
-
-
-def _managed(plan: Plan, wanted: Wanted, observed: Observed | None) -> Row:
-    if plan.steps and not plan.refused:
-        fields = dict.fromkeys(change.field for step in plan.steps for change in step.changes)
-        phase, message = Phase.DIFFERS, f"due: {', '.join(fields) or 'record'}"
-    else:
-        phase, message = settle(plan)
-    place = str(wanted.snapshot.manifests[plan.name].position)
-    return _row(plan.name, observed, phase, place, message)
-
-
-def _row(
-    name: str, observed: Observed | None, phase: Phase, manifest: str | None, message: str
-) -> Row:
-    if observed is None:
-        nothing = (None,) * 4
-        return Row(name, None, None, phase, *nothing, None, None, manifest, message)
-    root = parse_xml(observed.live or observed.config)
-    return Row(
-        name,
-        str(observed.state),
-        observed.reason or None,
-        phase,
-        _value(root, "vcpu.current"),
-        _value(root, "vcpu.maximum"),
-        _value(root, "memory.size"),
-        _value(root, "cputune.shares"),
-        observed.uuid,
-        observed.domain_id,
-        manifest,
-        message,
-    )
-
-
-def _value(root: _Element, name: str) -> Shown:
-    row = FIELD_BY_NAME[name]
-    return show_value(row, row.read(root))
-
-
-def _print(rows: list[Row], form: str, wanted: Wanted) -> None:
-    if form in ("json", "yaml"):
-        value = {
-            "revision": wanted.snapshot.revision,
-            "virtualServers": [{**asdict(row), "phase": str(row.phase)} for row in rows],
-            "problems": output.problems_value(wanted.snapshot.problems),
-        }
-        (output.print_json if form == "json" else output.print_yaml)(value)
+    config = options.read_config(config_file, desired=desired, connect=connect, socket__path=socket)
+    if watch:
+        _watch(Client(config.socket.path), name, form)
         return
-    output.print_problems(wanted.snapshot.problems)
-    wide = ("REASON", "SHARES", "ID", "UUID", "MANIFEST") if form == "wide" else ()
-    columns = output.table("NAME", "STATE", "STATUS", "VCPUS", "MEMORY", *wide, "MESSAGE")
-    for row in rows:
-        vcpus = None if row.vcpus is None else f"{row.vcpus}/{row.vcpus_maximum}"
-        extra = (row.reason, row.shares, row.domain_id, row.uuid, row.manifest) if wide else ()
-        columns.add_row(
-            output.cell(row.name),
-            output.cell(row.state),
-            output.styled(row.phase),
-            output.cell(vcpus),
-            output.cell(row.memory),
-            *(output.cell(each) for each in extra),
-            output.cell(row.message),
-        )
-    output.console().print(columns)
+    fleet = ask(
+        config,
+        name,
+        lambda client: client.get("virtual-servers"),
+        lambda look: as_json(answer_fleet(look.fleet)),
+    )
+    fleet = _only(fleet, name)
+    if name and not fleet["virtualServers"]:
+        raise Failure(f"{name}: no manifest states it, and libvirt has none that reconvirt made")
+    _print(fleet, form)
+
+
+def _only(fleet: Fleet, name: str | None) -> Fleet:
+    chosen = [each for each in fleet["virtualServers"] if name in (None, each["name"])]
+    return {**fleet, "virtualServers": chosen}
+
+
+def _print(fleet: Fleet, form: str) -> None:
+    if form in ("json", "yaml"):
+        output.print_value(fleet, form)
+        return
+    _print_notices(fleet)
+    output.console().print(status_table(fleet["virtualServers"], wide=form == "wide"))
+
+
+def _print_notices(fleet: Fleet) -> None:
+    printer = output.console(stderr=True)
+    if not fleet["connected"]:
+        printer.print("[red]error[/] the daemon has no connection to libvirt", soft_wrap=True)
+    for each in fleet["problems"]:
+        place = f"{each['file']}:{each['line']}:{each['column']}"
+        field = f"{each['field']}: " if each["field"] else ""
+        allowed = f"; allowed: {each['allowed']}" if each["allowed"] else ""
+        text = output.cell(f"{place}: {field}{each['message']}{allowed}")
+        printer.print(f"[red]error[/] {text}", soft_wrap=True)
+    if fleet["prune_held"]:
+        text = f"pruning is held: {output.cell(fleet['prune_held'])}"
+        advice = "'reconvirt approve prune' lets those go whose manifests are gone"
+        printer.print(f"[yellow]held[/] {text}; {advice}", soft_wrap=True)
+
+
+def _watch(client: Client, name: str | None, form: str) -> None:
+    """Show changes until somebody ends it: a table that is drawn anew, or lines if piped."""
+    fleets = (_only(fleet, name) for fleet in client.stream("watch"))
+    printer = output.console()
+    if form in ("json", "yaml"):
+        for fleet in fleets:
+            if form == "yaml":
+                click.echo("---")
+            output.print_value(fleet, form)
+        return
+    wide = form == "wide"
+    if printer.is_terminal:
+        with Live(console=printer, auto_refresh=False) as live:
+            for fleet in fleets:
+                live.update(status_table(fleet["virtualServers"], wide=wide), refresh=True)
+        return
+    for changed in _changes(fleets):
+        printer.print(status_table(changed, wide=wide))
+
+
+def _changes(fleets: Iterable[Fleet]) -> Iterator[list[Mapping[str, Any]]]:
+    """Of each fleet those statuses that look other than before; never none."""
+    shown: dict[str, object] = {}
+    for fleet in fleets:
+        seen = {each["name"]: _looks(each) for each in fleet["virtualServers"]}
+        changed = [
+            each
+            for each in fleet["virtualServers"]
+            if shown.get(each["name"]) != seen[each["name"]]
+        ]
+        shown = seen
+        if changed:
+            yield changed
+
+
+def _looks(status: Mapping[str, Any]) -> object:
+    """What a reader sees of a status; when it was looked at is no change."""
+    return {key: each for key, each in status.items() if key not in ("updated", "next_look")}

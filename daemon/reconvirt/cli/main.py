@@ -10,6 +10,9 @@ from reconvirt import __version__
 from reconvirt.cli.apply import apply
 from reconvirt.cli.completion import completion
 from reconvirt.cli.config import config
+from reconvirt.cli.describe import describe
+from reconvirt.cli.diff import diff
+from reconvirt.cli.events import events
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.get import get
 from reconvirt.cli.import_ import import_command
@@ -18,8 +21,10 @@ from reconvirt.cli.plan import plan
 from reconvirt.cli.render import render
 from reconvirt.cli.run import run
 from reconvirt.cli.schema import schema
+from reconvirt.cli.steer import approve, hold, reconcile, release
 from reconvirt.cli.sync import sync
 from reconvirt.cli.validate import validate
+from reconvirt.cli.why import why
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -28,14 +33,18 @@ def reconvirt() -> None:
     """Keep KVM virtual servers the way their manifests say.
 
     Manifests are YAML files, one virtual server a document, in a directory that is usually a git
-    work tree. 'plan' shows what is different, 'apply' puts it right once, 'run' keeps it right.
+    work tree. 'plan' shows what is different, 'apply' puts it right once, 'run' keeps it right:
+    the daemon. 'get', 'describe', 'diff', 'why' and 'events' tell what it knows; 'reconcile',
+    'hold', 'release' and 'approve' steer it.
     """
 
 
-for command in (
-    *(run, apply, plan, validate, render, get, import_command),
+_COMMANDS = (
+    *(run, apply, plan, validate, render, get, describe, diff, why, events),
+    *(reconcile, hold, release, approve, import_command),
     *(schema, config, sync, completion, manual),
-):
+)
+for command in _COMMANDS:
     reconvirt.add_command(command)
 
 

@@ -52,6 +52,32 @@ def config_option(command: Command) -> Command:
     )(command)
 
 
+def socket_option(command: Command) -> Command:
+    """``--socket PATH``."""
+    return _socket_option("socket")(command)
+
+
+def override_socket_option(command: Command) -> Command:
+    """``--socket PATH``, named as the setting that it overrides."""
+    return _socket_option("socket__path")(command)
+
+
+def _socket_option(name: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--socket",
+        name,
+        type=click.Path(path_type=Path),
+        envvar="RECONVIRT_SOCKET",
+        show_envvar=True,
+        help="The unix socket of the daemon.",
+    )
+
+
+def daemon_settings(command: Command) -> Command:
+    """The two options that say where the daemon is."""
+    return socket_option(config_option(command))
+
+
 def settings(command: Command) -> Command:
     """The three options that say what is wanted, and where."""
     return desired_option(connect_option(config_option(command)))
@@ -68,6 +94,11 @@ def output_option(*formats: str) -> Callable[[Command], Command]:
         show_default=True,
         help="How the result is printed.",
     )
+
+
+def name_argument(command: Command) -> Command:
+    """``NAME``, completed from the manifests."""
+    return click.argument("name", shell_complete=complete_names)(command)
 
 
 def names_argument(command: Command) -> Command:

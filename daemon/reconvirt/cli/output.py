@@ -20,6 +20,11 @@ STYLES = {
     Phase.DIFFERS: "yellow",
     Phase.WAITING_FOR_RESTART: "yellow",
     Phase.WAITING_FOR_GUEST: "cyan",
+    Phase.WAITING: "cyan",
+    Phase.STALLED: "red",
+    Phase.DRIFTED: "yellow",
+    Phase.HELD: "magenta",
+    Phase.NO_ANSWER: "red",
     Phase.REFUSED: "red",
     Phase.FAILED: "red",
     Phase.UNMANAGED: "dim",
@@ -55,6 +60,16 @@ def cell(value: object) -> str:
 def styled(phase: Phase) -> str:
     """A phase in its colour."""
     return f"[{STYLES[phase]}]{phase}[/]"
+
+
+def print_note(text: str) -> None:
+    """Something to know besides the result."""
+    console(stderr=True).print(f"reconvirt: {cell(text)}", style="dim", soft_wrap=True)
+
+
+def print_value(value: Any, form: str) -> None:
+    """One document, in the form ``json`` or ``yaml``."""
+    (print_json if form == "json" else print_yaml)(value)
 
 
 def print_json(value: Any) -> None:

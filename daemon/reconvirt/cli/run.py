@@ -15,6 +15,16 @@ from reconvirt.controller.logs import configure
 
 @click.command()
 @options.settings
+@options.override_socket_option
+@click.option(
+    "--page-port",
+    "page__port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    envvar="RECONVIRT_PAGE_PORT",
+    show_envvar=True,
+    help="The port of the status page; 0 for none.",
+)
 @click.option(
     "--log-format",
     type=click.Choice(["auto", "console", "json"]),
@@ -25,8 +35,11 @@ def run(config_file: Path | None, **overrides: object) -> None:
     """Run the daemon: keep the virtual servers as the manifests say.
 
     SIGTERM ends it after the step in hand; virtual servers run on. SIGHUP reads manifests and
-    configuration again.
+    configuration again. Beside that it serves the commands get, describe and so on at its socket,
+    and a status page for browsers on this host.
     """
+    from reconvirt.api.server import Server  # noqa: PLC0415 - slow to load, only for the daemon
+
     config = options.read_config(config_file, **overrides)
 
     def read_again() -> Config:
@@ -35,4 +48,6 @@ def run(config_file: Path | None, **overrides: object) -> None:
         return fresh
 
     configure(config.log_format, sys.stderr, config.log_level)
-    Daemon(config, read_again).run()
+    daemon = Daemon(config, read_again)
+    with Server(daemon.desk, config):
+        daemon.run()

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import click
 
+from reconvirt.api.openapi import openapi_document
 from reconvirt.cli import options, output
 from reconvirt.domain.reference import manifest_reference
 from reconvirt.domain.schema import manifest_schema
 
 
 @click.command()
-@options.output_option("json", "markdown")
+@options.output_option("json", "markdown", "openapi")
 def schema(form: str) -> None:
-    """Print what a manifest may say: as JSON Schema for editors, or as text for people."""
-    if form == "json":
+    """Print what a manifest may say: as JSON Schema for editors, or as text for people.
+
+    With -o openapi: what programs may ask the daemon for, as OpenAPI.
+    """
+    if form == "openapi":
+        output.print_json(openapi_document())
+    elif form == "json":
         output.print_json(manifest_schema())
     else:
         click.echo(manifest_reference(), nl=False)

@@ -12,7 +12,7 @@ from reconvirt.controller.config import Config
 from reconvirt.controller.sources import make_source
 from reconvirt.controller.tree import read_paths
 from reconvirt.domain.changes import Plan
-from reconvirt.domain.desired import Desired, Policy, desire
+from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import HostRules
@@ -21,8 +21,6 @@ from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.events import start_event_loop
 from reconvirt.manifest.load import assemble, load_file, revision_of
 from reconvirt.manifest.model import Snapshot
-
-_NO_POLICY = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +57,17 @@ def read_source(config: Config) -> Wanted:
         Failure: there is no such file or directory.
     """
     if config.source.git is None:
-        strict = not config.source.trust_writable
-        return read_wanted(config.desired, defaults=config.policy.policy, strict=strict)
-    return _wanted(make_source(config).read(), config.policy.policy)
+        return read_wanted(config.desired, config=config)
+    return _wanted(make_source(config).read(), config)
 
 
-def read_wanted(*paths: Path, defaults: Policy = _NO_POLICY, strict: bool = False) -> Wanted:
+def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
     """The manifests of files and directories.
 
     Args:
         paths: the files and directories.
-        defaults: the host's policy where a manifest states none.
-        strict: whether files are refused that others than their owner can write to.
+        config: whose policies hold for what manifests do not state, and which says whether files
+            are refused that others than their owner can write to; the safest policies if None.
 
     Raises:
         Failure: there is no such file or directory.
@@ -78,12 +75,16 @@ def read_wanted(*paths: Path, defaults: Policy = _NO_POLICY, strict: bool = Fals
     for path in paths:
         if not path.exists():
             raise Failure(f"{path}: there is no such file or directory")
+    strict = config is not None and config.strict
     files = read_paths(paths, strict=strict)
-    return _wanted(assemble([load_file(each) for each in files], revision_of(files)), defaults)
+    snapshot = assemble([load_file(each) for each in files], revision_of(files))
+    return _wanted(snapshot, config or Config())
 
 
-def _wanted(snapshot: Snapshot, defaults: Policy) -> Wanted:
-    return Wanted(snapshot, {n: desire(each, defaults) for n, each in snapshot.manifests.items()})
+def _wanted(snapshot: Snapshot, config: Config) -> Wanted:
+    policy, source = config.policy.policy, config.source_name
+    desired = {name: desire(each, policy, source) for name, each in snapshot.manifests.items()}
+    return Wanted(snapshot, desired)
 
 
 @contextmanager

@@ -5,18 +5,30 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from types import FrameType
 
 import structlog
 
 from reconvirt.controller.config import Config
 from reconvirt.controller.config.settings import settings_of
+from reconvirt.controller.desk import Desk
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.glance import Glances
+from reconvirt.controller.history import History
+from reconvirt.controller.holds import Holds
+from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.prune import Orphan, Verdict
+from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.service import Service, State
 from reconvirt.controller.sources import make_source, name_source
+from reconvirt.controller.status import StatusBook
+from reconvirt.controller.surroundings import find_hold, surroundings_of
+from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
+from reconvirt.domain.show import figures_of
 from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
 from reconvirt.manifest.model import Manifest, Problem, Snapshot
@@ -38,19 +50,38 @@ class Daemon:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._reload = False
+        self._manifests: dict[str, tuple[Manifest, Desired]] = {}
+        self._problems: tuple[Problem, ...] = ()
+        self._revision: str | None = None
+        self._orphans: Mapping[str, Orphan] = {}
+        self._history = History()
+        self._book = StatusBook()
+        self._holds = Holds(config.state_directory / "holds.json")
         self._source = make_source(config, keep=True)
         self._link = Link(config.connect, self._connected, self._heard)
         self._engine = Engine(
             self._link.current,
             workers=config.workers,
             resync=config.resync_seconds,
-            on_down=self._link.suspect,
-            rules=config.rules,
+            most_starts=config.most_starts,
+            on_down=self._down,
+            on_outcome=self._publish,
+            surroundings=replace(
+                surroundings_of(config, self._holds, self._history), on_step=self._book.step
+            ),
         )
+        self._pruner = Pruner(self._link.current, config.source_name, self._history, self._prune)
         self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
-        self._manifests: dict[str, tuple[Manifest, Desired]] = {}
-        self._problems: tuple[Problem, ...] = ()
-        self._revision: str | None = None
+        self.desk = Desk(
+            engine=self._engine,
+            book=self._book,
+            history=self._history,
+            holds=self._holds,
+            pruner=self._pruner,
+            hypervisor=self._link.current,
+            manifests=lambda: {name: each[0] for name, each in self._manifests.items()},
+            poke_source=self._source.poke,
+        )
         self._service = Service(
             self._state,
             {
@@ -67,6 +98,7 @@ class Daemon:
             threading.Thread(target=self._link.run, name="libvirt-link"),
             threading.Thread(target=self._follow_source, name="source"),
             threading.Thread(target=self._glances.run, args=(self._stop,), name="glances"),
+            threading.Thread(target=self._look_for_orphans, name="pruner"),
         ]
         with self._signals():
             _log.info("started", desired=name_source(self._config), connect=self._config.connect)
@@ -126,18 +158,27 @@ class Daemon:
         for snapshot in self._source.watch(self._stop):
             self._accept(snapshot)
 
+    def _look_for_orphans(self) -> None:
+        while not self._stop.wait(self._engine.resync):
+            self._pruner.look()
+
     def _accept(self, snapshot: Snapshot) -> None:
+        self._history.revision = snapshot.revision
+        self._book.describe(revision=snapshot.revision, problems=snapshot.problems)
         for problem in snapshot.problems:
             if problem not in self._problems:
-                _log.error("manifest refused", problem=str(problem))
+                self._history.tell("", "ManifestRefused", str(problem), level="error")
         self._problems = snapshot.problems
         manifests: dict[str, tuple[Manifest, Desired]] = {}
         for name, manifest in snapshot.manifests.items():
             known = self._manifests.get(name)
             if known is not None and known[0].digest == manifest.digest:
-                manifests[name] = known
+                manifests[name] = (manifest, replace(known[1], positions=manifest.positions))
             else:
-                manifests[name] = (manifest, desire(manifest, self._config.policy.policy))
+                manifests[name] = (
+                    manifest,
+                    desire(manifest, self._config.policy.policy, self._config.source_name),
+                )
         self._manifests = manifests
         _log.info(
             "manifests read",
@@ -146,17 +187,51 @@ class Daemon:
             problems=len(snapshot.problems),
             held_at_last_good=sorted(snapshot.retained),
         )
-        self._engine.want({name: wanted for name, (_, wanted) in manifests.items()})
+        wanted = {name: desired for name, (_, desired) in manifests.items()}
+        self._engine.want(wanted)
         self._revision = snapshot.revision
+        self._pruner.want(snapshot, wanted)
 
     def _connected(self) -> None:
         # Events were missed while there was no connection.
+        self._book.describe(connected=True)
         self._engine.look_at_all()
+        self._pruner.look()
+
+    def _down(self) -> None:
+        self._link.suspect()
 
     def _heard(self, name: str, kind: str, device: str) -> None:
         # On libvirt's event thread: only a name is put in the queue.
         _log.debug("event", virtual_server=name, kind=kind, device=device or None)
         self._engine.heard(name, kind, device)
+
+    def _prune(self, orphans: Mapping[str, Orphan], verdict: Verdict) -> None:
+        self._book.describe(prune_held=verdict.reason)
+        self._engine.prune(verdict.pruned)
+        for name in self._orphans.keys() - orphans.keys() - self._manifests.keys():
+            self._book.remove(name)
+        self._orphans = orphans
+        for name in orphans.keys() - verdict.pruned.keys():
+            held = verdict.reason if name in verdict.held else "it is left as it is"
+            message = f"its manifest is gone; {held}"
+            self._publish(Outcome(name, Phase.UNMANAGED, message, Plan(name)))
+
+    def _publish(self, outcome: Outcome) -> None:
+        known = self._manifests.get(outcome.name)
+        if known is None and outcome.name not in self._orphans:
+            self._book.remove(outcome.name)
+            return
+        manifest = known[0] if known else None
+        delay = self._engine.delay_of(outcome.name)
+        self._book.update(
+            outcome,
+            figures=figures_of(outcome.observed),
+            hold=find_hold(self._holds, known[1]) if known else self._holds.get(outcome.name),
+            manifest=str(manifest.position) if manifest else "",
+            labels=manifest.labels if manifest else {},
+            next_look=None if delay is None else time.time() + delay,
+        )
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -8,20 +8,26 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import structlog
 
+from reconvirt.controller.conditions import REASONS
 from reconvirt.controller.liveness import Pulse
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.prune import Orphan
 from reconvirt.controller.reconcile import REMOVAL_FAILED, Reconciler
+from reconvirt.controller.starts import StartGate, await_dependencies
+from reconvirt.controller.surroundings import Surroundings
 from reconvirt.controller.workqueue import Closed, Priority, WorkQueue
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.rules import NO_RULES, HostRules
+from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorDown
 
 _DOWN_PAUSE = 1.0
+_ERRORS = (Phase.FAILED, Phase.STALLED)
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +43,9 @@ class Engine:
         workers: how many virtual servers are worked on at a time.
         resync: seconds after which a virtual server is looked at again although nothing was
             heard of it, give or take a tenth; None for never.
-        rules: what the host allows in manifests.
+        surroundings: what the host has and allows; the engine itself makes starts wait for
+            others that must run before, and for each other.
+        most_starts: how many virtual servers are started at a time.
         on_down: told when a call found the connection broken.
         on_outcome: told each outcome.
     """
@@ -48,7 +56,8 @@ class Engine:
         *,
         workers: int = 4,
         resync: float | None = None,
-        rules: HostRules = NO_RULES,
+        surroundings: Surroundings | None = None,
+        most_starts: int = 4,
         on_down: Callable[[], None] = lambda: None,
         on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
     ) -> None:
@@ -56,7 +65,18 @@ class Engine:
         self.resync = resync
         self.pulse = Pulse(workers)
         self._stopping = threading.Event()
-        self._reconciler = Reconciler(hypervisor, rules, self._stopping.is_set)
+        surroundings = surroundings or Surroundings()
+        self._history = surroundings.history
+        self._reconciler = Reconciler(
+            hypervisor,
+            replace(
+                surroundings,
+                not_yet=self._why_not_yet,
+                gate=StartGate(most_starts, self.hint),
+            ),
+            self._stopping.is_set,
+        )
+        self._pruned: Mapping[str, Orphan] = {}
         self._on_down = on_down
         self._on_outcome = on_outcome
         self._wanted: Mapping[str, Desired] = {}
@@ -68,7 +88,7 @@ class Engine:
 
     def admit(self, rules: HostRules) -> None:
         """Hold manifests against other rules of the host from now on."""
-        self._reconciler.rules = rules
+        self._reconciler.admit(rules)
 
     @property
     def wanted(self) -> Mapping[str, Desired]:
@@ -89,9 +109,16 @@ class Engine:
                 self.queue.forget(name)
                 self.queue.add(name, Priority.CHANGE)
 
+    def prune(self, orphans: Mapping[str, Orphan]) -> None:
+        """Take over what is to be done about those whose manifests are gone."""
+        before, self._pruned = self._pruned, orphans
+        for name in sorted({*before, *orphans}):
+            if before.get(name) != orphans.get(name):
+                self.queue.add(name, Priority.CHANGE)
+
     def hint(self, name: str) -> None:
         """Something may have happened to a virtual server; others are not looked at."""
-        if name in self._wanted:
+        if name in self._wanted or name in self._pruned:
             self.queue.add(name, Priority.CHANGE)
 
     def heard(self, name: str, kind: str, device: str) -> None:
@@ -100,10 +127,20 @@ class Engine:
             self._reconciler.refuse_removal(name, device)
         self.hint(name)
 
+    def look_at(self, name: str) -> None:
+        """Look at one now, as if it had never failed."""
+        self.queue.forget(name)
+        self._reconciler.try_anew(name)
+        self.hint(name)
+
     def look_at_all(self) -> None:
         """Look at every virtual server again, after whatever has changed."""
         for name in self._wanted:
             self.queue.add(name, Priority.RESYNC)
+
+    def delay_of(self, name: str) -> float | None:
+        """Seconds until a virtual server is looked at again if nothing happens; None if never."""
+        return self.queue.delay(name)
 
     def start(self) -> None:
         """Start the workers."""
@@ -128,20 +165,25 @@ class Engine:
             try:
                 with self.pulse.busy():
                     self._handle(name)
-            except Exception:  # noqa: BLE001 - a worker outlives whatever it works on
+            except Exception as error:  # noqa: BLE001 - a worker outlives whatever it works on
                 # One virtual server's trouble must not cost the others their worker.
                 _log.exception("unexpected error, please report it", virtual_server=name)
+                message = f"unexpected error, please report it: {error!r}"
+                self._publish(Outcome(name, Phase.FAILED, message, Plan(name), retry=True))
                 self.queue.add_rate_limited(name)
             finally:
                 self.queue.done(name)
 
     def _handle(self, name: str) -> None:
-        desired = self._wanted.get(name)
-        if desired is None:
+        desired, orphan = self._wanted.get(name), self._pruned.get(name)
+        if desired is None and orphan is None:
             self._let_go(name)
             return
         try:
-            outcome = self._reconciler.reconcile(desired)
+            if desired is not None:
+                outcome = self._reconciler.reconcile(desired)
+            elif orphan is not None:
+                outcome = self._reconciler.remove(orphan)
         except HypervisorDown:
             # Whoever makes the connection again has everything looked at; this is for the rest.
             self._on_down()
@@ -149,21 +191,35 @@ class Engine:
             return
         self._publish(outcome)
         self._schedule(outcome)
+        self._on_outcome(outcome)
 
     def _let_go(self, name: str) -> None:
         self.queue.forget(name)
         self._reconciler.forget(name)
         message = "its manifest is gone; it is left as it is"
-        self._publish(Outcome(name, Phase.UNMANAGED, message, Plan(name)))
+        outcome = Outcome(name, Phase.UNMANAGED, message, Plan(name))
+        self._publish(outcome)
+        self._on_outcome(outcome)
         self._outcomes.pop(name, None)
 
     def _publish(self, outcome: Outcome) -> None:
         before = self._outcomes.get(outcome.name)
         self._outcomes[outcome.name] = outcome
         if before is None or (before.phase, before.message) != (outcome.phase, outcome.message):
-            write = _log.error if outcome.phase is Phase.FAILED else _log.info
-            write(outcome.phase, virtual_server=outcome.name, message=outcome.message)
-        self._on_outcome(outcome)
+            level = "error" if outcome.phase in _ERRORS else "info"
+            reason = REASONS[outcome.phase]
+            self._history.tell(outcome.name, reason, outcome.message, level=level)
+        if _state_of(before) != _state_of(outcome):
+            self._wake_dependents(outcome.name)
+
+    def _why_not_yet(self, desired: Desired) -> str:
+        return await_dependencies(desired.depends_on, self._outcomes)
+
+    def _wake_dependents(self, name: str) -> None:
+        """Look at those that wait for this one to run."""
+        for other, desired in self._wanted.items():
+            if name in desired.depends_on:
+                self.queue.add(other, Priority.CHANGE)
 
     def _schedule(self, outcome: Outcome) -> None:
         if outcome.retry:
@@ -177,3 +233,7 @@ class Engine:
             # A little chance in it, so that a hundred virtual servers do not come all at once.
             delay = self.resync * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
             self.queue.add_after(outcome.name, delay, Priority.RESYNC)
+
+
+def _state_of(outcome: Outcome | None) -> object:
+    return outcome.observed.state if outcome and outcome.observed else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.effects import Effect
+from reconvirt.domain.observed import Observed
 
 
 class Phase(StrEnum):
@@ -20,6 +21,14 @@ class Phase(StrEnum):
     """All that can be done while it runs is done."""
     WAITING_FOR_GUEST = "waiting for the guest"
     """The guest was asked and has not answered yet."""
+    WAITING = "waiting"
+    """Something else must happen first: a start of another one, an end of libvirt's work."""
+    STALLED = "stalled"
+    """The same was tried several times and has changed nothing."""
+    DRIFTED = "drifted"
+    """Something was changed by hand, and its policy is to tell it only."""
+    HELD = "held"
+    """It is left alone on purpose."""
     NO_ANSWER = "guest does not answer"
     """The guest was asked often enough, or has refused."""
     REFUSED = "refused"
@@ -42,6 +51,8 @@ class Outcome:
         steps: the steps that were taken.
         retry: whether a failure is worth another try before anything changes.
         again_after: seconds until it is to be looked at again; None for the usual resync.
+        observed: the virtual server as it was last observed; None if there is none.
+        hold: why it is left alone; None if it is not.
     """
 
     name: str
@@ -51,9 +62,13 @@ class Outcome:
     steps: tuple[Step, ...] = ()
     retry: bool = False
     again_after: float | None = None
+    observed: Observed | None = field(default=None, repr=False)
+    hold: str | None = None
 
 
-def settle(plan: Plan, complaint: str = "") -> tuple[Phase, str]:
+def settle(  # noqa: PLR0911 - one return a phase
+    plan: Plan, complaint: str = ""
+) -> tuple[Phase, str]:
     """The phase and the sentence for a plan in which no step can be taken now.
 
     Args:
@@ -65,10 +80,16 @@ def settle(plan: Plan, complaint: str = "") -> tuple[Phase, str]:
         return Phase.REFUSED, f"{change.field}: {change.reason}"
     if complaint:
         return Phase.NO_ANSWER, complaint
+    awaited = [change for change in plan.waiting if change.effect is Effect.GUEST]
     asked = [change for step in plan.steps for change in step.changes]
-    if asked or any(change.effect is Effect.GUEST for change in plan.waiting):
-        names = ", ".join(dict.fromkeys(change.field for change in asked or plan.waiting))
+    if asked:
+        names = ", ".join(dict.fromkeys(change.field for change in asked))
         return Phase.WAITING_FOR_GUEST, f"the guest has been asked: {names}"
+    if awaited:
+        return Phase.WAITING, "; ".join(f"{each.field}: {each.reason}" for each in awaited)
+    if plan.drifted:
+        names = ", ".join(dict.fromkeys(change.field for change in plan.drifted))
+        return Phase.DRIFTED, f"changed by hand, and only reported: {names}"
     if plan.waiting:
         names = ", ".join(dict.fromkeys(change.field for change in plan.waiting))
         return Phase.WAITING_FOR_RESTART, f"at next start: {names}"

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from reconvirt.controller.outcome import Outcome, Phase, settle
-from reconvirt.controller.requests import ASK_AGAIN_SECONDS, Requests
-from reconvirt.domain.actions import Define, Start
+from reconvirt.controller.prune import Orphan
+from reconvirt.controller.requests import Requests
+from reconvirt.controller.starts import StartRecord
+from reconvirt.controller.surroundings import Surroundings
+from reconvirt.domain.actions import Define, Destroy, Save, Shutdown, Start
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.observed import Observed
+from reconvirt.domain.effects import Effect
+from reconvirt.domain.lifecycle import Circumstances, DumpFacts, plan_removal
+from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.plan import make_plan
-from reconvirt.domain.rules import NO_RULES, HostRules
+from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import (
     HypervisorDown,
@@ -34,6 +40,12 @@ from reconvirt.hypervisor.schema_check import guilty_pieces
 
 REMOVAL_FAILED = "device-removal-failed"
 """The event of a guest that does not release a device."""
+
+FUTILE_TRIES = 5
+"""After so many failures with the same plan and the same observation it counts as stalled."""
+
+STALLED_SECONDS = 900.0
+"""How long until what has stalled is tried again although nothing was heard of it."""
 
 _MOST_STEPS = 256
 
@@ -49,9 +61,14 @@ class _Memory:
     """
 
     domain_id: int | None
-    desired: Desired
+    desired: Desired | None
     requests: Requests = field(default_factory=Requests)
     hindrances: dict[str, str] = field(default_factory=dict)
+    starts: StartRecord = field(default_factory=StartRecord)
+    restarting_for: frozenset[str] = frozenset()
+    restarted_for: frozenset[str] = frozenset()
+    failure: tuple[Plan, Observed | None] | None = None
+    failures: int = 0
 
 
 class Reconciler:
@@ -59,7 +76,7 @@ class Reconciler:
 
     Args:
         hypervisor: gives the current connection, or raises HypervisorDown.
-        rules: what the host allows in manifests.
+        surroundings: what the host has and allows.
         stopping: whether to take no further step.
         clock: seconds that never go back.
     """
@@ -67,12 +84,12 @@ class Reconciler:
     def __init__(
         self,
         hypervisor: Callable[[], Hypervisor],
-        rules: HostRules = NO_RULES,
+        surroundings: Surroundings | None = None,
         stopping: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hypervisor = hypervisor
-        self.rules = rules
+        self._around = surroundings or Surroundings()
         self._stopping = stopping
         self._clock = clock
         self._memories: dict[str, _Memory] = {}
@@ -83,101 +100,271 @@ class Reconciler:
         Raises:
             HypervisorDown: the connection is lost; nothing can be said of the virtual server.
         """
-        with structlog.contextvars.bound_contextvars(
-            virtual_server=desired.name, reconcile=uuid.uuid4().hex[:8]
-        ):
-            return self._converge(desired, self._hypervisor())
+        hypervisor = self._hypervisor()
+
+        def look() -> tuple[Plan, Observed | None, _Memory]:
+            observed = hypervisor.observe(desired.name, desired.uuid)
+            resolved, host = hypervisor.look_around(desired, self._around.rules)
+            memory = self._remember(desired.name, desired, observed)
+            happened = self._circumstances(desired, observed, memory)
+            plan = make_plan(
+                resolved, observed, memory.hindrances, replace(host, happened=happened)
+            )
+            return plan, observed, memory
+
+        hold = self._around.hold(desired)
+        with _bound(desired.name):
+            if hold is not None:
+                plan, observed, _ = look()
+                return Outcome(
+                    desired.name,
+                    Phase.HELD,
+                    f"left alone: {hold}",
+                    plan,
+                    observed=observed,
+                    hold=hold,
+                )
+            return self._watched(self._converge(desired.name, look, hypervisor, desired.priority))
+
+    def remove(self, orphan: Orphan) -> Outcome:
+        """Do about a virtual server whose manifest is gone what its mark says.
+
+        Raises:
+            HypervisorDown: the connection is lost.
+        """
+        hypervisor = self._hypervisor()
+
+        def look() -> tuple[Plan, Observed | None, _Memory]:
+            observed = hypervisor.observe(orphan.name)
+            memory = self._remember(orphan.name, None, observed)
+            if observed is None or observed.uuid != orphan.uuid:
+                return Plan(orphan.name), observed, memory
+            asked = memory.requests.shutdown_asked(self._clock())
+            plan = plan_removal(observed, orphan.mark, Circumstances(shutdown_asked=asked))
+            return plan, observed, memory
+
+        with _bound(orphan.name):
+            outcome = self._converge(orphan.name, look, hypervisor, 0)
+        if outcome.phase is Phase.CONVERGED:
+            done = "is undefined" if outcome.observed is None else "is shut off"
+            return replace(
+                outcome, phase=Phase.UNMANAGED, message=f"its manifest is gone; it {done}"
+            )
+        return outcome
 
     def forget(self, name: str) -> None:
         """Remember nothing of a virtual server."""
         self._memories.pop(name, None)
+        self._around.gate.forget(name)
+
+    def try_anew(self, name: str) -> None:
+        """Forget what was asked for and what has failed: somebody has said to try again."""
+        if (memory := self._memories.get(name)) is not None:
+            memory.requests = Requests(memory.requests.policy)
+            memory.failure, memory.starts = None, StartRecord()
+            memory.restarted_for = frozenset()
+
+    def admit(self, rules: HostRules) -> None:
+        """Hold manifests against other rules of the host from now on."""
+        self._around = replace(self._around, rules=rules)
 
     def refuse_removal(self, name: str, alias: str) -> None:
         """A guest has refused to release a device; called on libvirt's event thread."""
         if (memory := self._memories.get(name)) is not None:
             memory.requests.refuse(alias)
 
-    def _converge(self, manifest: Desired, hypervisor: Hypervisor) -> Outcome:
+    def _converge(
+        self,
+        name: str,
+        look: Callable[[], tuple[Plan, Observed | None, _Memory]],
+        hypervisor: Hypervisor,
+        priority: int,
+    ) -> Outcome:
         taken: list[Step] = []
-        plan, complaint = Plan(manifest.name), ""
+        plan, observed, complaint, again = Plan(name), None, "", None
+
+        def outcome(phase: Phase, message: str, *, retry: bool = False) -> Outcome:
+            return Outcome(
+                *(name, phase, message, plan, tuple(taken)),
+                retry=retry,
+                again_after=again,
+                observed=observed,
+            )
+
         try:
             for _ in range(_MOST_STEPS):
-                observed = hypervisor.observe(manifest.name)
-                desired, host = hypervisor.look_around(manifest, self.rules)
-                memory = self._remember(manifest, observed)
-                plan = make_plan(desired, observed, memory.hindrances, host)
+                plan, observed, memory = look()
                 now = self._clock()
                 step = next((s for s in plan.steps if memory.requests.may_ask(s.action, now)), None)
                 if step is None:
                     complaint = memory.requests.complaint(plan.steps, now)
+                    again = _look_again(plan.steps, memory, now)
                     break
-                if self._stopping():
-                    due = ", ".join(each.action.verb for each in plan.steps)
-                    return Outcome(
-                        manifest.name, Phase.DIFFERS, f"ended before {due}", plan, tuple(taken)
-                    )
-                if not step.asks and any(step.action == each.action for each in taken):
-                    message = f"{step.action.verb}: libvirt took the call, but nothing has changed"
-                    return _failure(plan, taken, message, retry=True)
-                if self._take(step, hypervisor, memory):
+                if (hurdle := self._hurdle(name, step, taken, plan, priority)) is not None:
+                    phase, message = hurdle
+                    return outcome(phase, message, retry=phase is Phase.FAILED)
+                if self._take(name, step, plan, hypervisor, memory):
                     taken.append(step)
         except HypervisorDown:
             raise
         except VirtualServerGone as error:
-            return _failure(plan, taken, str(error), retry=True)
+            return outcome(Phase.FAILED, str(error), retry=True)
         except HypervisorError as error:
-            return _failure(plan, taken, str(error), retry=not isinstance(error, Rejected))
-        phase, message = settle(plan, complaint)
-        waits = phase is Phase.WAITING_FOR_GUEST
-        again = ASK_AGAIN_SECONDS if waits else None
-        return Outcome(manifest.name, phase, message, plan, tuple(taken), again_after=again)
+            return outcome(Phase.FAILED, str(error), retry=not isinstance(error, Rejected))
+        return outcome(*settle(plan, complaint))
 
-    def _remember(self, desired: Desired, observed: Observed | None) -> _Memory:
+    def _hurdle(
+        self, name: str, step: Step, taken: list[Step], plan: Plan, priority: int
+    ) -> tuple[Phase, str] | None:
+        """Why a step is not taken though it is due."""
+        if self._stopping():
+            due = ", ".join(each.action.verb for each in plan.steps)
+            return Phase.DIFFERS, f"ended before {due}"
+        if not step.asks and any(step.action == each.action for each in taken):
+            message = f"{step.action.verb}: libvirt took the call, but nothing has changed"
+            return Phase.FAILED, message
+        if isinstance(step.action, Start) and not self._around.gate.enter(name, priority):
+            return Phase.WAITING, "it waits for others to be started"
+        return None
+
+    def _watched(self, outcome: Outcome) -> Outcome:
+        """The outcome, which counts as stalled where failures repeat themselves to the letter."""
+        memory = self._memories.get(outcome.name)
+        if memory is None:
+            return outcome
+        if not outcome.retry:
+            memory.failure, memory.failures = None, 0
+            return outcome
+        seen = (outcome.plan, outcome.observed)
+        memory.failures = memory.failures + 1 if memory.failure == seen else 1
+        memory.failure = seen
+        if memory.failures < FUTILE_TRIES:
+            return outcome
+        message = f"{outcome.message} (tried {memory.failures} times, and nothing is different)"
+        return replace(
+            outcome,
+            phase=Phase.STALLED,
+            message=message,
+            retry=False,
+            again_after=STALLED_SECONDS,
+        )
+
+    def _remember(self, name: str, desired: Desired | None, observed: Observed | None) -> _Memory:
         """What is known of this virtual server since its last start."""
         domain_id = observed.domain_id if observed else None
-        memory = self._memories.get(desired.name)
-        if memory is None or memory.domain_id != domain_id:
-            memory = self._memories[desired.name] = _Memory(domain_id, desired)
+        memory = self._memories.get(name)
+        if memory is None:
+            memory = self._memories[name] = _Memory(domain_id, desired)
+        if memory.domain_id != domain_id:
+            memory.domain_id = domain_id
+            if domain_id is not None:
+                memory.restarted_for, memory.restarting_for = memory.restarting_for, frozenset()
+            memory.requests, memory.hindrances = Requests(), {}
         if memory.desired != desired:
             memory.desired = desired
-            memory.hindrances.clear()
-            memory.requests = Requests()
+            memory.requests, memory.hindrances = Requests(), {}
+            memory.starts, memory.restarted_for = StartRecord(), frozenset()
+            memory.failure = None
+        if desired is not None:
+            memory.requests.policy = desired.policy.shutdown
         return memory
 
-    def _take(self, step: Step, hypervisor: Hypervisor, memory: _Memory) -> bool:
+    def _circumstances(
+        self, desired: Desired, observed: Observed | None, memory: _Memory
+    ) -> Circumstances:
+        now = self._clock()
+        state = observed.state if observed else None
+        memory.starts.seen(now, runs=state not in (None, State.SHUTOFF, State.CRASHED))
+        return Circumstances(
+            memory.requests.shutdown_asked(now),
+            memory.starts.why_not_yet(now) or self._around.not_yet(desired),
+            memory.restarted_for,
+            self._around.dumps.facts(observed) if observed else DumpFacts(),
+        )
+
+    def _take(
+        self, name: str, step: Step, plan: Plan, hypervisor: Hypervisor, memory: _Memory
+    ) -> bool:
         """Take a step; False if libvirt cannot do it live, which is remembered."""
-        name = memory.desired.name
-        with structlog.contextvars.bound_contextvars(step=step.action.verb):
-            changes = [f"{each.field}: {each.old} → {each.new}" for each in step.changes]
+        action = step.action
+        try:
             if step.asks:
-                memory.requests.ask(step.action, self._clock())
-            try:
-                hypervisor.act(name, step.action)
-            except Underway:
-                return True
-            except (NotLive, Rejected) as error:
-                # A live change that libvirt will never make is no reason to try for ever: the
-                # configuration has it, so the next start brings it.
-                if isinstance(step.action, Define | Start) or not step.changes:
-                    _log.error("step failed", changes=changes, error=str(error))
-                    if isinstance(step.action, Define):
-                        raise Rejected(_explain(error, step.action, memory.desired)) from error
-                    raise
-                reason = f"libvirt cannot do it while it runs: {error}"
-                memory.hindrances.update({each.field: reason for each in step.changes})
-                _log.warning("must wait for a restart", changes=changes, error=str(error))
-                return False
-            except HypervisorError as error:
-                if step.asks:
-                    memory.requests.take_back(step.action)
-                _log.error("step failed", changes=changes, error=str(error))
-                raise
-            _log.info("step asked for" if step.asks else "step done", changes=changes)
+                memory.requests.ask(action, self._clock())
+            self._around.on_step(name, action.verb)
+            hypervisor.act(name, action)
+        except Underway:
+            return True
+        except (NotLive, Rejected) as error:
+            return self._hinder(name, step, error, memory)
+        except HypervisorError as error:
+            if step.asks:
+                memory.requests.take_back(action)
+            self._tell(name, step, "StepFailed", str(error), "error")
+            raise
+        finally:
+            self._around.on_step(name, "")
+            if isinstance(action, Start):
+                self._around.gate.leave(name)
+        self._note(step, plan, memory)
+        self._tell(name, step, "StepAsked" if step.asks else "StepDone", "", "info")
         return True
 
+    def _note(self, step: Step, plan: Plan, memory: _Memory) -> None:
+        """Remember what later looks must know of a step."""
+        if isinstance(step.action, Start):
+            memory.starts.started(self._clock())
+        elif isinstance(step.action, Shutdown | Save):
+            memory.starts.ended_by_us()
+        if isinstance(step.action, Shutdown | Destroy):
+            due = (each.field for each in plan.waiting if each.effect is Effect.NEXT_START)
+            memory.restarting_for = frozenset(due)
 
-def _failure(plan: Plan, taken: list[Step], message: str, *, retry: bool) -> Outcome:
-    return Outcome(plan.name, Phase.FAILED, message, plan, tuple(taken), retry=retry)
+    def _hinder(self, name: str, step: Step, error: HypervisorError, memory: _Memory) -> bool:
+        """Let a live change wait that libvirt will never make: the next start brings it.
+
+        Raises:
+            HypervisorError: it is no such change.
+        """
+        if isinstance(step.action, Define | Start) or not step.changes:
+            self._tell(name, step, "StepFailed", str(error), "error")
+            if isinstance(step.action, Define) and memory.desired is not None:
+                raise Rejected(_explain(error, step.action, memory.desired)) from error
+            raise error
+        reason = f"libvirt cannot do it while it runs: {error}"
+        memory.hindrances.update({each.field: reason for each in step.changes})
+        self._tell(name, step, "MustWaitForRestart", str(error), "warning")
+        return False
+
+    def _tell(self, name: str, step: Step, reason: str, message: str, level: str) -> None:
+        """One event a change; a step without changes keeps the books only, and is logged alone."""
+        verb = step.action.verb
+        if not step.changes:
+            _log.debug("step done", step=verb, message=message)
+        for change in step.changes:
+            self._around.history.tell(
+                name,
+                reason,
+                message or change.reason,
+                level=level,
+                step=verb,
+                field=change.field,
+                old=change.old,
+                new=change.new,
+            )
+
+
+def _look_again(steps: Iterable[Step], memory: _Memory, now: float) -> float | None:
+    """Seconds until the guest is asked again, or a start may be tried again; None if never."""
+    waits = [memory.requests.patience(step.action) for step in steps]
+    if (left := memory.starts.not_before - now) > 0:
+        waits.append(left)
+    return min(waits, default=None)
+
+
+def _bound(name: str) -> AbstractContextManager[None]:
+    return structlog.contextvars.bound_contextvars(
+        virtual_server=name, reconcile=uuid.uuid4().hex[:8]
+    )
 
 
 def _explain(error: HypervisorError, action: Define, desired: Desired) -> str:

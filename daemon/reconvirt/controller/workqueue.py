@@ -140,6 +140,12 @@ class WorkQueue(Generic[Key]):
         """How many keys wait for a worker now."""
         return len(self._waiting)
 
+    def delay(self, key: Key) -> float | None:
+        """Seconds until a key comes by itself; None if it does not."""
+        with self._changed:
+            due = self._due.get(key)
+            return None if due is None else max(due[0] - self._clock(), 0.0)
+
     def longest_running(self) -> float:
         """For how many seconds the oldest work in hand has been going on."""
         with self._changed:

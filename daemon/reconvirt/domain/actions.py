@@ -31,17 +31,103 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Start the virtual server (``virDomainCreate``)."""
+class Rename:
+    """Give a virtual server that is shut off its new name (``virDomainRename``)."""
 
+    old: str
+    new: str
+    verb: ClassVar[str] = "rename"
+
+
+@dataclass(frozen=True, slots=True)
+class SetAutostart:
+    """Have libvirt start the virtual server with the host, or not (``virDomainSetAutostart``)."""
+
+    on: bool
+    verb: ClassVar[str] = "set-autostart"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start the virtual server (``virDomainCreateWithFlags``).
+
+    A saved system image is restored, unless ``force_boot`` discards it.
+    """
+
+    paused: bool = False
+    force_boot: bool = False
     verb: ClassVar[str] = "start"
 
 
 @dataclass(frozen=True, slots=True)
-class Shutdown:
-    """Ask the guest to shut down (``virDomainShutdown``)."""
+class Suspend:
+    """Pause what runs (``virDomainSuspend``)."""
 
+    verb: ClassVar[str] = "suspend"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let what is paused go on (``virDomainResume``)."""
+
+    verb: ClassVar[str] = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Wake a guest that sleeps (``virDomainPMWakeup``)."""
+
+    verb: ClassVar[str] = "wake"
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Save the system image and end the process (``virDomainManagedSave``)."""
+
+    verb: ClassVar[str] = "save"
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Ask the guest to shut down (``virDomainShutdownFlags``).
+
+    ``mode``: ``default`` is whatever the guest understands: signal quiesce on s390x, ACPI on x86.
+    """
+
+    mode: str = "default"
     verb: ClassVar[str] = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Destroy:
+    """End the process at once, whatever the guest does (``virDomainDestroy``)."""
+
+    verb: ClassVar[str] = "destroy"
+
+
+@dataclass(frozen=True, slots=True)
+class InjectNmi:
+    """Cause a restart interrupt in the guest, which may dump itself (``virDomainInjectNMI``)."""
+
+    verb: ClassVar[str] = "inject-nmi"
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """Write the guest's memory to an ELF file on the host (``virDomainCoreDumpWithFormat``)."""
+
+    path: str
+    verb: ClassVar[str] = "dump"
+
+
+@dataclass(frozen=True, slots=True)
+class Undefine:
+    """Remove the configuration, and nothing that belongs to the guest (``virDomainUndefineFlags``).
+
+    Storage, NVRAM and TPM state stay.
+    """
+
+    verb: ClassVar[str] = "undefine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +268,17 @@ class GrowDisk:
 
 DomainAction: TypeAlias = (
     Record
+    | SetAutostart
     | Start
+    | Suspend
+    | Resume
+    | Wake
+    | Save
     | Shutdown
+    | Destroy
+    | InjectNmi
+    | Dump
+    | Undefine
     | SetVcpus
     | SetMemory
     | SetParameter
@@ -199,4 +294,4 @@ DomainAction: TypeAlias = (
 )
 """What is done to a virtual server that is there."""
 
-Action: TypeAlias = Define | CreateImage | GrowImage | DomainAction
+Action: TypeAlias = Define | Rename | CreateImage | GrowImage | DomainAction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconvirt.domain.actions import Action, Detach, SetMemory
+from reconvirt.domain.actions import Action, Detach, InjectNmi, SetMemory
 from reconvirt.domain.compare import Difference
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.show import Shown, show_difference
@@ -46,7 +46,7 @@ class Step:
     def asks(self) -> bool:
         """Whether the step has only asked when its call returns, and the answer comes later."""
         # Without a wait for the guest, too, libvirt takes a device away after the call.
-        return isinstance(self.action, Detach | SetMemory) or any(
+        return isinstance(self.action, Detach | SetMemory | InjectNmi) or any(
             change.effect is Effect.GUEST for change in self.changes
         )
 
@@ -61,6 +61,7 @@ class Plan:
         waiting: what takes effect at the next start.
         refused: what will not be done, and why.
         unlisted: devices that were attached by hand, and that nothing is done about.
+        drifted: what is not as it was applied, although the manifest has not changed.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Plan:
     waiting: tuple[Change, ...] = ()
     refused: tuple[Change, ...] = ()
     unlisted: tuple[Change, ...] = ()
+    drifted: tuple[Change, ...] = ()
 
     @property
     def empty(self) -> bool:

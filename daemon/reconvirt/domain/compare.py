@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from reconvirt.domain.desired import NOTHING, Statement
 from reconvirt.domain.devices import DEVICES
@@ -187,8 +187,19 @@ def _compare_fields(
                 yield difference
         elif old is not None and expanded:
             yield FieldDifference(row, old, None, device)
-        elif old is not None and found and row.kind.is_rest(old, found, live=layer.live):
+        elif (
+            old is not None
+            and _is_there(found)
+            and row.kind.is_rest(old, found, live=layer.live)
+            # libvirt shows what it would have filled in by itself, and starts it with no other.
+            and not (layer.live and row.implied(found, wanted))
+        ):
             yield FieldDifference(row, found, None, device)
+
+
+def _is_there(found: Value | None) -> TypeGuard[Value]:
+    """Whether a place says anything; 0 is something, an absence that reads as no is not."""
+    return found is not None and found is not False and found != ""
 
 
 def _compare_devices(
@@ -214,7 +225,9 @@ def _compare_devices(
             continue
         yield DeviceDifference(kind, identity, element, stated, old, fields)
     for identity, old in before.items():
-        if identity not in listed and identity in found:
+        # One that spec.xml states now is still wanted.
+        stays = identity in listed or piece_key(kind.element, identity) in wanted.pieces
+        if not stays and identity in found:
             yield DeviceDifference(kind, identity, found[identity], None, old)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from reconvirt.domain.devices import DEVICE_BY_NAME, DEVICES
 from reconvirt.domain.fields import FIELD_BY_NAME, FIELDS
 from reconvirt.domain.fragment import split_fragment
+from reconvirt.domain.kinds.common import is_persistent
+from reconvirt.domain.policy import NO_POLICY, Policy, read_policy
 from reconvirt.domain.rows import DeviceKind, Field, Stated, fill_defaults
 from reconvirt.domain.values import Value
 from reconvirt.manifest.identity import derive_uuid, normalise_uuid
@@ -29,12 +31,15 @@ class Statement:
         pieces: the pieces of ``spec.xml`` by their keys.
         pending: only in the mark of what runs: what was stated after its start and is not in
             force, though libvirt's XML does not show it.
+        notes: what must be known of it when its manifest is gone: the source that it came from,
+            the wanted state, and what is to be done then.
     """
 
     fields: Stated
     devices: Devices
     pieces: Mapping[str, str] = field(default_factory=dict)
     pending: frozenset[str] = frozenset()
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One canonical line of JSON, equal for equal statements."""
@@ -43,6 +48,8 @@ class Statement:
             value["pieces"] = self.pieces
         if self.pending:
             value["pending"] = sorted(self.pending)
+        if self.notes:
+            value["notes"] = self.notes
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -68,9 +75,10 @@ class Statement:
             }
             pieces = {str(key): str(piece) for key, piece in value.get("pieces", {}).items()}
             pending = frozenset(map(str, value.get("pending", ())))
+            notes = {str(key): str(note) for key, note in value.get("notes", {}).items()}
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a statement of reconvirt: {error!r}") from error
-        return cls(fields, devices, pieces, pending)
+        return cls(fields, devices, pieces, pending, notes)
 
     def including(self, other: Statement) -> Statement:
         """This statement, with what only the other one has."""
@@ -86,28 +94,11 @@ class Statement:
             devices,
             {**other.pieces, **self.pieces},
             self.pending | other.pending,
+            self.notes,
         )
 
 
 NOTHING = Statement({}, {})
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What may be done, where several things are reasonable.
-
-    Attributes:
-        unlisted: what is done about devices that were attached by hand.
-        media: whether a medium is changed although the guest has locked the tray.
-        copied: the disks whose storage is to be copied in a migration, by target.dev.
-    """
-
-    unlisted: Literal["report", "detach"] = "report"
-    media: Literal["ask", "force"] = "ask"
-    copied: frozenset[str] = frozenset()
-
-
-_DEFAULTS = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +123,14 @@ class Desired:
     Attributes:
         name: libvirt's name of the domain.
         uuid: its uuid, if the manifest states one.
-        state: ``running``, ``shutoff``, or ``any``: whichever it is in.
+        state: ``running``, ``paused``, ``saved``, ``shutoff``, or ``any``: whichever it is in.
         statement: everything else.
         policy: what may be done.
         unresolved: devices that cannot be found on the host now.
+        autostart: whether libvirt shall start it with the host; None where nothing is stated.
+        priority: of two that are to be started, the one with the higher number goes first.
+        depends_on: the virtual servers that must run before it is started.
+        hold: why its manifest has it left alone; None if it does not.
         positions: where fields stand in the manifest.
     """
 
@@ -143,8 +138,12 @@ class Desired:
     uuid: str | None
     state: str
     statement: Statement
-    policy: Policy = Policy()
+    policy: Policy = NO_POLICY
     unresolved: tuple[Unresolved, ...] = ()
+    autostart: bool | None = None
+    priority: int = 0
+    depends_on: frozenset[str] = frozenset()
+    hold: str | None = None
     positions: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -158,31 +157,41 @@ class Desired:
         return replace(self, statement=replace(self.statement, devices=listed))
 
 
-def desire(manifest: Manifest, defaults: Policy = _DEFAULTS) -> Desired:
+SOURCE, STATE, ON_REMOVAL = "source", "state", "on_removal"
+"""The notes in a mark."""
+
+HOLD = "reconvirt/hold"
+"""The annotation that has a virtual server left alone; its value is the reason."""
+
+
+def desire(manifest: Manifest, defaults: Policy = NO_POLICY, source: str = "") -> Desired:
     """What a checked manifest wants, with the table's defaults filled in.
 
     Args:
         manifest: the manifest.
-        defaults: the host's policy where the manifest states none.
+        defaults: the host's policies, for what the manifest does not state.
+        source: the name of the source that the manifest comes from.
     """
     spec = _write_out(manifest.spec)
     devices = {kind.name: _devices(manifest.name, kind, spec) for kind in DEVICES}
+    policy = read_policy(spec.get("policy", {}), defaults)
+    state = str(spec.get("state", "running"))
     statement = Statement(
         fill_defaults(manifest.name, FIELDS, _values(FIELDS, spec)),
         {name: listed for name, listed in devices.items() if listed},
         split_fragment(spec["xml"]) if "xml" in spec else {},
+        notes={SOURCE: source, STATE: state, ON_REMOVAL: policy.on_removal},
     )
-    policy = spec.get("policy", {})
     return Desired(
         manifest.name,
         normalise_uuid(manifest.uuid) if manifest.uuid else None,
-        str(spec.get("state", "running")),
+        state,
         statement,
-        Policy(
-            policy.get("unlisted", defaults.unlisted),
-            policy.get("media", defaults.media),
-            frozenset(policy.get("migration", {}).get("copied", ())),
-        ),
+        policy,
+        autostart=spec.get("autostart"),
+        priority=spec.get("priority", 0),
+        depends_on=frozenset(spec.get("dependsOn", ())),
+        hold=manifest.annotations.get(HOLD),
         positions=manifest.positions,
     )
 
@@ -214,8 +223,12 @@ def _devices(name: str, kind: DeviceKind, spec: Mapping[str, Any]) -> Mapping[st
     listed = spec.get(kind.where, {}).get(kind.name, ())
     devices: dict[str, Stated] = {}
     seen: dict[str, int] = {}
-    for each in (listed,) if isinstance(listed, Mapping) else listed:
-        stated = fill_defaults(name, kind.fields, _values(kind.fields, each))
+    each_stated = [
+        fill_defaults(name, kind.fields, _values(kind.fields, each))
+        for each in ((listed,) if isinstance(listed, Mapping) else listed)
+    ]
+    # Hotplug devices last: the configuration counts those that are told apart by order without.
+    for stated in sorted(each_stated, key=lambda each: not is_persistent(each)):
         devices[kind.identify(stated, seen)] = stated
     return devices
 

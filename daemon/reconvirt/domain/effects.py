@@ -74,10 +74,12 @@ class Running:
     Attributes:
         live: what runs, the active XML.
         config: what the next start would bring, the inactive XML as it will be.
+        paused: whether the guest does nothing, and can answer nothing.
     """
 
     live: _Element
     config: _Element
+    paused: bool = False
 
     @property
     def arch(self) -> str:

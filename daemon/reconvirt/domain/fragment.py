@@ -15,8 +15,8 @@ from lxml import etree
 
 from reconvirt.domain.devices import KIND_BY_ELEMENT
 from reconvirt.domain.rows import Stated
-from reconvirt.domain.values import parse_cpuset
 from reconvirt.domain.xmltree import is_bare, parse_xml, remove
+from reconvirt.manifest.units import parse_cpuset
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 _KEYS = (
     *("name", "id", "vcpu", "vcpus", "iothread", "iothreads", "cell", "cellid", "cpus", "dev"),
     *("index", "key", "fabric", "port", "type"),
+)
+# Several of one parent though there may be only one: another key is never the same thing.
+_LISTED = frozenset(
+    {
+        *("vcpupin", "iothreadpin", "vcpusched", "iothreadsched", "cachetune", "memorytune"),
+        *("memnode", "cell", "sibling", "timer", "feature", "cipher", "parameter", "iothread"),
+    }
 )
 # Their order and number is their meaning.
 _ORDERED = frozenset({"arg", "env", "entry", "initarg", "boot", "tag", "capability"})
@@ -42,6 +49,8 @@ _OTHER_IDENTITIES = {
     "smartcard": ("", "mode"),
     "crypto": ("", "model"),
 }
+# Elements below <domain> that may stand there several times, and what tells them apart.
+_REPEATED = {"seclabel": "model", "sysinfo": "type"}
 _PREFIXES = {
     "http://libvirt.org/schemas/domain/qemu/1.0": "qemu",
     "http://libvirt.org/schemas/domain/lxc/1.0": "lxc",
@@ -73,11 +82,10 @@ def index_pieces(root: _Element) -> Mapping[str, _Element]:
 def _pieces_of(root: _Element) -> Iterator[tuple[str, _Element]]:
     seen: dict[str, dict[str, int]] = {}
     for child in root:
-        if child.tag == "seclabel":
-            # The one element below <domain> that may stand there several times.
-            model, counted = child.get("model", ""), seen.setdefault("seclabel", {})
-            counted[model] = counted.get(model, 0) + 1
-            yield f"seclabel[{model}#{counted[model]}]", child
+        if (told_by := _REPEATED.get(str(child.tag))) is not None:
+            which, counted = child.get(told_by, ""), seen.setdefault(str(child.tag), {})
+            counted[which] = counted.get(which, 0) + 1
+            yield f"{child.tag}[{which}#{counted[which]}]", child
         elif child.tag != DEVICES:
             yield tag_name(child), child
     for child in root.iterfind(f"{DEVICES}/*"):
@@ -179,10 +187,11 @@ def _pair(wanted: _Element, found: _Element) -> Iterator[tuple[_Element, _Elemen
     """Each child of one element with the child of the other that speaks of the same thing."""
     for tag in dict.fromkeys(child.tag for child in wanted):
         ours, theirs = wanted.findall(tag), found.findall(tag)
-        if len(ours) == 1 and len(theirs) <= 1:
+        name = etree.QName(tag).localname
+        if len(ours) == 1 and len(theirs) <= 1 and name not in _LISTED:
             yield ours[0], theirs[0] if theirs else None
             continue
-        if etree.QName(tag).localname in _ORDERED:
+        if name in _ORDERED:
             for number, each in enumerate(ours):
                 yield each, theirs[number] if number < len(theirs) else None
             continue

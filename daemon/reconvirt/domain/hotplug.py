@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 from reconvirt.domain.actions import Attach, Detach, Throttle, UpdateDevice
 from reconvirt.domain.compare import (
     DeviceDifference,
+    Difference,
     FieldDifference,
     PieceDifference,
     index_devices,
     read_fields,
 )
-from reconvirt.domain.desired import Policy
 from reconvirt.domain.devices import KIND_BY_ELEMENT
 from reconvirt.domain.effects import Effect, Running, Verdict, Way
-from reconvirt.domain.fragment import DEVICES, index_pieces
+from reconvirt.domain.fragment import DEVICES, index_pieces, piece_key
 from reconvirt.domain.kinds.disks import DRIVES
+from reconvirt.domain.kinds.host_devices import CONTROLLER
 from reconvirt.domain.patch import place_device, render_device
+from reconvirt.domain.policy import Policy
 from reconvirt.domain.rows import DeviceKind, Stated
 from reconvirt.domain.xmltree import parse_xml, print_xml, prune
 
@@ -27,16 +29,38 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 _ALWAYS_PLUGGABLE = frozenset({"shmem", "redirdev", "vsock", "memory", "filesystem", "lease"})
+_IN_USE = Verdict(Effect.NEXT_START, "devices are still behind it")
 _GONE = Verdict(Effect.NEXT_START, "libvirt gives the device no alias to detach it by")
 
 
 def judge_device(difference: DeviceDifference, running: Running) -> Verdict:
     """What can be done about a device that is missing from what runs, or one too many."""
     if difference.wanted is None:
-        return judge_removal(difference.kind, difference.found, difference.applied)
+        if _is_in_use(difference, running.live):
+            return _IN_USE
+        return judge_removal(difference.kind, difference.found, difference.applied, running)
     if why := difference.kind.hotplug(difference.wanted):
         return Verdict(Effect.NEXT_START, why)
     return Verdict(Effect.LIVE, "it is hotplugged", Attach(_device_xml(difference, running)))
+
+
+def _is_in_use(difference: DeviceDifference, live: _Element) -> bool:
+    """Whether a controller that shall go still has devices behind it; libvirt calls it busy."""
+    controller = difference.found
+    if difference.kind is not CONTROLLER or controller is None or controller.get("type") != "scsi":
+        return False
+    index = controller.get("index", "0")
+    for device in live.iterfind("devices/*"):
+        address = device.find("address[@type='drive']")
+        if address is not None and _is_scsi(device) and address.get("controller", "0") == index:
+            return True
+    return False
+
+
+def _is_scsi(device: _Element) -> bool:
+    """Whether it is a disk or host device behind a SCSI controller."""
+    target = device.find("target")
+    return (device.get("type") if target is None else target.get("bus")) == "scsi"
 
 
 def _device_xml(difference: DeviceDifference, running: Running) -> str:
@@ -47,13 +71,55 @@ def _device_xml(difference: DeviceDifference, running: Running) -> str:
     """
     found = index_devices(difference.kind, running.config).get(difference.identity)
     if found is not None:
-        return print_xml(copy.deepcopy(found))
+        return _pluggable(found, running)
     element = render_device(difference.kind, difference.wanted or {})
     place_device(element, running.live, running.config)
+    return _pluggable(element, running)
+
+
+def _pluggable(device: _Element, running: Running) -> str:
+    """The text of a device as it can be plugged in."""
+    element = copy.deepcopy(device)
+    if running.live.find("os/boot") is not None:
+        # libvirt takes no device with an order beside it; the order waits for the next start.
+        prune(element, "boot")
     return print_xml(element)
 
 
-def judge_removal(kind: DeviceKind, element: _Element | None, applied: Stated | None) -> Verdict:
+def judge_controllers(difference: Difference, running: Running) -> Iterator[Verdict]:
+    """The controllers that must be plugged before a device, at the addresses they are stored with.
+
+    libvirt adds those that a SCSI device needs by itself, up to the one that it is behind; but in
+    what runs it would choose their addresses anew, and take those that are kept for others.
+    """
+    last = _last_controller(difference, running)
+    plugged = index_devices(CONTROLLER, running.live)
+    for identity, controller in index_devices(CONTROLLER, running.config).items():
+        is_needed = controller.get("type") == "scsi" and int(controller.get("index", "0")) <= last
+        if is_needed and identity not in plugged:
+            action = Attach(print_xml(copy.deepcopy(controller)))
+            yield Verdict(Effect.LIVE, "its controller is hotplugged before it", action)
+
+
+def _last_controller(difference: Difference, running: Running) -> int:
+    """The index of the controller that a new SCSI device is behind; -1 for other differences."""
+    if isinstance(difference, FieldDifference) or difference.found is not None:
+        return -1
+    key = (
+        difference.key
+        if isinstance(difference, PieceDifference)
+        else piece_key(difference.kind.element, difference.identity)
+    )
+    device = index_pieces(running.config).get(key)
+    address = None if device is None else device.find("address")
+    if device is None or address is None or address.get("type") != "drive":
+        return -1
+    return int(address.get("controller", "0")) if _is_scsi(device) else -1
+
+
+def judge_removal(
+    kind: DeviceKind, element: _Element | None, applied: Stated | None, running: Running
+) -> Verdict:
     """What can be done about a device of what runs that shall not be there.
 
     libvirt detaches whatever has the same target. So what stands behind the device is compared
@@ -71,14 +137,16 @@ def judge_removal(kind: DeviceKind, element: _Element | None, applied: Stated | 
     stated = read_fields(kind, element, tuple(row.name for row in kind.fields))
     if why := kind.hotplug(stated):
         return Verdict(Effect.NEXT_START, why)
-    return _detach(element, alias)
+    return _detach(element, alias, running)
 
 
-def _detach(element: _Element, alias: _Element) -> Verdict:
+def _detach(element: _Element, alias: _Element, running: Running) -> Verdict:
     address = element.find("address")
     action = Detach(alias.get("name", ""))
     if address is not None and address.get("type") == "ccw":
         return Verdict(Effect.LIVE, "a channel device is unplugged at once", action)
+    if running.paused:
+        return Verdict(Effect.GUEST, "the guest is paused and cannot release it")
     return Verdict(Effect.GUEST, "the guest must release it", action)
 
 
@@ -141,8 +209,10 @@ def _update(
     for field in fields:
         if field.row.name.startswith("source."):
             # What libvirt has found out about the present source is not true of the next.
-            for name in ("portid", "index", "bridge" if element.get("type") == "network" else ""):
+            for name in ("portid", "index"):
                 _forget(element, name)
+            if element.get("type") == "network":
+                _forget(element, "bridge")
             prune(element, "backingStore")
         if field.wanted is None:
             field.row.place.drop(element)
@@ -189,17 +259,17 @@ def judge_piece(difference: PieceDifference, running: Running) -> Verdict | None
         alias = None if element is None else element.find("alias")
         if element is None or alias is None or (why := _no_hotplug(element)):
             return Verdict(Effect.NEXT_START, why if alias is not None else _GONE.reason)
-        return _detach(element, alias)
+        return _detach(element, alias, running)
     why = "reconvirt knows no live change for what spec.xml says"
     return Verdict(Effect.NEXT_START, why)
 
 
 def _judge_new_piece(difference: PieceDifference, running: Running) -> Verdict:
     found = index_pieces(running.config).get(difference.key)
-    element = parse_xml(difference.wanted or "") if found is None else copy.deepcopy(found)
+    element = parse_xml(difference.wanted or "") if found is None else found
     if why := _no_hotplug(element):
         return Verdict(Effect.NEXT_START, why)
-    return Verdict(Effect.LIVE, "it is hotplugged", Attach(print_xml(element)))
+    return Verdict(Effect.LIVE, "it is hotplugged", Attach(_pluggable(element, running)))
 
 
 def _no_hotplug(element: _Element) -> str:

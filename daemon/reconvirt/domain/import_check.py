@@ -22,7 +22,7 @@ from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import NO_RULES, object_to
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.manifest.load import load_file
-from reconvirt.manifest.model import Manifest, SourceFile
+from reconvirt.manifest.model import Manifest, Problem, SourceFile
 
 _MOST_TRIES = 12
 
@@ -84,6 +84,8 @@ def _wrong(draft: Draft, text: str, observed: Observed) -> Iterator[str]:
     result = load_file(SourceFile("import", text.encode()))
     if result.problems:
         for problem in result.problems:
+            if problem.field.startswith("metadata."):
+                raise CannotImport(f"{problem.field}: {problem.message}{_allowed(problem)}")
             yield _path_of(problem.field, draft)
         return
     desired = desire(result.manifests[0])
@@ -96,6 +98,10 @@ def _differing(desired: Desired, observed: Observed) -> Iterator[str]:
     config = parse_xml(observed.config)
     for difference in compare(desired.statement, read_mark(config), config, live=False):
         yield difference.path
+
+
+def _allowed(problem: Problem) -> str:
+    return f"; allowed: {problem.allowed}" if problem.allowed else ""
 
 
 _LISTED = re.compile(r"spec\.(\w+\.\w+)(?:\[(\d+)\])?")

@@ -197,7 +197,7 @@ class _Reader:
                     "stays as libvirt has it."
                 )
         for child in list(self._rest):
-            if _is_empty(child):
+            if is_bare(child):
                 remove(child)
         return print_xml(self._rest) if len(self._rest) else None
 
@@ -309,11 +309,3 @@ def _unplugged(element: _Element) -> _Element:
     if bare.tag == "interface" and target is not None:
         bare.remove(target)
     return bare
-
-
-def _is_empty(element: _Element) -> bool:
-    return (
-        not element.attrib
-        and not (element.text or "").strip()
-        and all(_is_empty(child) for child in element)
-    )

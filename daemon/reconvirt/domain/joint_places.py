@@ -106,7 +106,8 @@ class IothreadIds:
         reach(root, "iothreads").text = str(len(wanted))
 
     def drop(self, root: _Element) -> None:
-        """Let libvirt choose the ids."""
+        """Remove all I/O threads: their number followed the ids."""
+        prune(root, "iothreads")
         prune(root, "iothreadids")
 
     def consume(self, root: _Element) -> None:
@@ -157,10 +158,11 @@ class SparePorts:
 
     def put(self, root: _Element, text: str) -> None:
         """Add ports until so many are free; libvirt numbers them and gives them addresses."""
+        devices = reach(root, "devices")
+        if root.find("devices/controller[@model='pcie-root']") is None:  # libvirt would number it
+            etree.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
         for _ in range(int(text) - len(self._free(root))):
-            etree.SubElement(reach(root, "devices"), "controller", type="pci").set(
-                "model", "pcie-root-port"
-            )
+            etree.SubElement(devices, "controller", type="pci", model="pcie-root-port")
 
     def drop(self, root: _Element) -> None:
         """Leave them: another device may have come to use one meanwhile."""

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from reconvirt.domain.values import Hexadecimal
+from reconvirt.manifest.document import read_bare
 
 _WIDTH = 96
 _LONGEST_LINE = 60
@@ -24,6 +25,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = "|" if "\n" in value else None
+    if not isinstance(read_bare(value), str):
+        style = "'"  # PyYAML knows YAML 1.1's numbers only: 089 and 1e5 are none there
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -32,6 +32,10 @@ class Observed:
         reason: libvirt's reason for the state, by virsh's words; "" where it was not asked for.
         config: the inactive XML, what the next start brings (``XMLDesc(INACTIVE|SECURE)``).
         live: the active XML, what runs; None where it does not run.
+        autostart: whether libvirt starts it with the host.
+        saved: the XML in its saved system image, which the next start restores; None where there
+            is none.
+        job: what libvirt is doing with it at length, such as ``migration``; "" if nothing.
     """
 
     name: str
@@ -41,6 +45,9 @@ class Observed:
     reason: str
     config: str
     live: str | None
+    autostart: bool = False
+    saved: str | None = None
+    job: str = ""
 
     @property
     def active(self) -> bool:

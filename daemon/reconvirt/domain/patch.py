@@ -21,7 +21,9 @@ from reconvirt.domain.compare import (
     index_devices,
 )
 from reconvirt.domain.devices import KIND_BY_ELEMENT
+from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.fragment import DEVICES, index_pieces, merge, withdraw
+from reconvirt.domain.joint_places import BootDevices
 from reconvirt.domain.rows import DeviceKind, Field, Stated
 from reconvirt.domain.xmltree import is_bare, parse_xml, reach, remove
 
@@ -39,7 +41,11 @@ def empty_domain(name: str, uuid: str) -> _Element:
 
 
 def patch(
-    root: _Element, differences: Iterable[Difference], running: _Element | None = None
+    root: _Element,
+    differences: Iterable[Difference],
+    running: _Element | None = None,
+    *,
+    stated: Stated | None = None,
 ) -> _Element:
     """A copy of the domain in which the differences are made good.
 
@@ -47,6 +53,7 @@ def patch(
         root: the current ``<domain>``; it stays as it is.
         differences: what :func:`~reconvirt.domain.compare.compare` found.
         running: the running domain, whose device numbers new devices must not take.
+        stated: all fields that the manifest states.
     """
     patched = copy.deepcopy(root)
     counterpart = dict(zip(root.iter(), patched.iter(), strict=True))
@@ -64,6 +71,10 @@ def patch(
     for difference in differences:
         if isinstance(difference, FieldDifference):
             _write(difference.row, patched, difference)
+    if patched.find("devices/*/boot[@order]") is not None:
+        # libvirt has added <boot dev='hd'/> to <os>, and takes none beside an order of devices.
+        BootDevices().drop(patched)
+    _put_displaced(patched, stated or {})
     return patched
 
 
@@ -153,6 +164,16 @@ def _put_listed(element: _Element, difference: PieceDifference) -> None:
     """What the manifest's lists state of the same device stays, whatever a piece takes away."""
     if difference.listed is not None:
         put_fields(KIND_BY_ELEMENT[str(element.tag)], element, difference.listed)
+
+
+def _put_displaced(root: _Element, stated: Stated) -> None:
+    """What is stated stays, though a change of another field has taken it away."""
+    for row in FIELDS:
+        wanted, found = stated.get(row.name), row.read(root)
+        if wanted is not None and not (
+            found is not None and row.kind.agrees(wanted, found, live=False)
+        ):
+            row.place.put(root, row.kind.write(wanted))
 
 
 def _write(row: Field, root: _Element, difference: FieldDifference) -> None:

@@ -6,7 +6,7 @@ observing and planning again after each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,17 @@ from reconvirt.domain.actions import (
     CreateImage,
     Define,
     DeleteIothread,
+    Destroy,
     Detach,
+    Dump,
     GrowDisk,
     GrowImage,
+    InjectNmi,
     Record,
+    Rename,
+    Resume,
+    Save,
+    SetAutostart,
     SetLifecycleAction,
     SetMemory,
     SetParameter,
@@ -27,8 +34,10 @@ from reconvirt.domain.actions import (
     SetVcpus,
     Shutdown,
     Start,
+    Suspend,
     Throttle,
     UpdateDevice,
+    Wake,
 )
 from reconvirt.domain.changes import Change, Plan, Step, make_change
 from reconvirt.domain.compare import Difference, FieldDifference, compare, index_devices, paths_of
@@ -38,6 +47,7 @@ from reconvirt.domain.foreign import find_foreign, report_foreign
 from reconvirt.domain.image_plan import Images, plan_images
 from reconvirt.domain.kinds.common import is_persistent
 from reconvirt.domain.kinds.disks import DISK
+from reconvirt.domain.lifecycle import NOTHING_HAPPENED, RUNS, Circumstances, plan_state
 from reconvirt.domain.mark import mark_element, read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.patch import empty_domain, patch
@@ -57,15 +67,18 @@ class Host:
     Attributes:
         rules: what its configuration allows.
         images: what stands at the paths of the images that are to be made.
+        happened: what has happened to it.
     """
 
     rules: HostRules = NO_RULES
     images: Images = field(default_factory=dict)
+    happened: Circumstances = NOTHING_HAPPENED
 
 
 _ORDER = (
     CreateImage,
     GrowImage,
+    Rename,
     Record,
     Define,
     AddIothread,
@@ -80,17 +93,19 @@ _ORDER = (
     Throttle,
     GrowDisk,
     DeleteIothread,
+    SetAutostart,
+    Dump,
+    Destroy,
+    Wake,
+    InjectNmi,
     Start,
+    Suspend,
+    Resume,
+    Save,
     Shutdown,
 )
 
 _CONFIGURED = "stored in the configuration"
-_RUNS = (State.RUNNING, State.BLOCKED)
-_BY_HAND = {
-    State.PAUSED: "it is paused; 'virsh resume' lets it go on",
-    State.CRASHED: "it has crashed and is preserved; dump it, then 'virsh destroy' ends it",
-    State.SUSPENDED: "the guest sleeps; 'virsh dompmwakeup' wakes it",
-}
 _NO_HOST = Host()
 
 
@@ -114,6 +129,18 @@ def make_plan(
         return Plan(desired.name, refused=objections)
     if observed is None:
         return _plan_new(desired, host, objections)
+    if observed.name != desired.name:
+        return _plan_name(desired, observed)
+    return _plan_existing(desired, observed, hindrances or {}, host, objections)
+
+
+def _plan_existing(
+    desired: Desired,
+    observed: Observed,
+    hindrances: Mapping[str, str],
+    host: Host,
+    objections: tuple[Change, ...],
+) -> Plan:
     config = parse_xml(observed.config)
     mark = read_mark(config)
     if strange := _strangers(desired, observed, mark):
@@ -125,21 +152,85 @@ def make_plan(
     if desired.policy.unlisted == "detach":
         differences += tuple(find_foreign(desired.statement, mark, config))
     live = parse_xml(observed.live) if observed.live else None
-    target = patch(config, differences, live) if differences else config
+    target = config
+    if differences:
+        target = patch(config, differences, live, stated=desired.statement.fields)
     made = _Made([], [], list(objections))
-    changing = live if desired.state != "shutoff" and observed.state in _RUNS else None
+    changing = live if _can_change(desired, observed) else None
     unsettled = paths_of(differences)
     if changing is not None:
-        running = Running(changing, target)
-        made.take(plan_running(desired, running, hindrances or {}, unsettled))
+        running = Running(changing, target, paused=observed.state is State.PAUSED)
+        made.take(plan_running(desired, running, hindrances, unsettled))
+        _await_reboot(desired, running, made)
     _plan_images(desired, host, live, made)
     # One that was taken over and needs no change is not written to, not even for the mark.
     if mark is not None or differences or made.steps:
         made.steps += _plan_config(desired.statement, observed.config, mark, target, differences)
         if changing is not None:
-            made.steps += record_live(desired.statement, changing, unsettled)
-    _plan_state(desired, observed, made)
-    return made.plan(desired.name, _unlisted(desired, (mark, config), live))
+            afresh = desired.policy.drift == "report" and mark != desired.statement
+            made.steps += record_live(desired.statement, changing, unsettled, everything=afresh)
+    _plan_state(desired, observed, host, made)
+    plan = made.plan(desired.name, _unlisted(desired, (mark, config), live))
+    if mark != desired.statement:
+        return plan
+    running_mark = read_mark(live) if live is not None else None
+    return _tell_drift(plan, desired, observed, running_mark.pending if running_mark else ())
+
+
+def _can_change(desired: Desired, observed: Observed) -> bool:
+    """Whether what runs is changed live: not what is about to be ended, or does not stand still."""
+    if observed.job or desired.state in ("shutoff", "saved"):
+        return False
+    stays_paused = observed.state is State.PAUSED and desired.state in ("paused", "any")
+    return observed.state in RUNS or stays_paused
+
+
+def _await_reboot(desired: Desired, running: Running, made: _Made) -> None:
+    """Have the guest's own next reboot end its process, where it shall apply what waits.
+
+    libvirt reboots a guest within the process that it has; ended instead, it is started anew.
+    """
+    if desired.policy.restart != "on-guest-reboot":
+        return
+    for number, step in enumerate(made.steps):
+        if isinstance(step.action, SetLifecycleAction) and step.action.event == "reboot":
+            del made.steps[number]
+            break
+    waits = any(each.effect is Effect.NEXT_START for each in made.waiting)
+    usual = running.config.findtext("on_reboot") or "restart"
+    found, wanted = running.live.findtext("on_reboot"), "destroy" if waits else usual
+    if found != wanted:
+        why = "the guest's next reboot applies what waits" if waits else "nothing waits any more"
+        change = Change("on_reboot", found, wanted, Effect.LIVE, why)
+        made.steps.append(Step(SetLifecycleAction("reboot", wanted), (change,)))
+
+
+_BY_HAND = {
+    State.SHUTOFF: ("shutdown", "destroyed", "saved"),
+    State.PAUSED: ("user",),
+}
+
+
+def _tell_drift(plan: Plan, desired: Desired, observed: Observed, pending: Collection[str]) -> Plan:
+    """The plan, in which drift is told, and not corrected where it is only to be reported.
+
+    Args:
+        plan: the plan of a virtual server whose manifest has been applied.
+        desired: what is wanted.
+        observed: what libvirt has.
+        pending: paths of what was applied and is not in force yet: that is no drift.
+    """
+    by_hand = observed.reason in _BY_HAND.get(observed.state, ()) or observed.state in RUNS
+    drifted = tuple(
+        change
+        for step in plan.steps
+        for change in step.changes
+        if change.field not in pending and (change.field != "state" or by_hand)
+    )
+    if desired.policy.drift == "correct":
+        return replace(plan, drifted=drifted)
+    kept = tuple(step for step in plan.steps if not set(step.changes) & set(drifted))
+    return replace(plan, steps=kept, drifted=drifted)
 
 
 def _unlisted(
@@ -158,7 +249,7 @@ def render(desired: Desired, observed: Observed | None = None) -> str:
         return print_xml(_new_domain(desired)[0])
     config = parse_xml(observed.config)
     differences = compare(desired.statement, read_mark(config), config, live=False)
-    target = patch(config, differences)
+    target = patch(config, differences, stated=desired.statement.fields)
     write_mark(target, desired.statement)
     return print_xml(target)
 
@@ -178,20 +269,24 @@ class _Made:
         self.refused += live.refused
 
     def add(self, each: Step | Change) -> None:
-        """Add a step, or a change that is refused."""
+        """Add a step, or a change that is refused or waited for."""
         if isinstance(each, Step):
             self.steps.append(each)
-        else:
+        elif each.effect is Effect.REFUSED:
             self.refused.append(each)
+        else:
+            self.waiting.append(each)
 
     def plan(self, name: str, unlisted: tuple[Change, ...] = ()) -> Plan:
         """The plan, its steps in the order in which they must be taken."""
 
-        def order(numbered: tuple[int, Step]) -> tuple[int, int]:
+        def order(numbered: tuple[int, Step]) -> tuple[int, bool, int]:
             number, step = numbered
             # What is attached to a controller is taken away before the controller.
             backwards = isinstance(step.action, Detach)
-            return _ORDER.index(type(step.action)), -number if backwards else number
+            # Not even in passing does libvirt take on_poweroff: restart beside on_reboot: destroy.
+            later = step.action != SetLifecycleAction("reboot", "restart")
+            return _ORDER.index(type(step.action)), later, -number if backwards else number
 
         steps = tuple(step for _, step in sorted(enumerate(self.steps), key=order))
         return Plan(name, steps, tuple(self.waiting), tuple(self.refused), unlisted)
@@ -200,7 +295,7 @@ class _Made:
 def _new_domain(desired: Desired) -> tuple[_Element, tuple[Difference, ...]]:
     empty = empty_domain(desired.name, desired.expected_uuid)
     differences = compare(desired.statement, None, empty, live=False)
-    target = patch(empty, differences)
+    target = patch(empty, differences, stated=desired.statement.fields)
     write_mark(target, desired.statement)
     return target, differences
 
@@ -210,8 +305,18 @@ def _plan_new(desired: Desired, host: Host, objections: tuple[Change, ...]) -> P
     changes = tuple(make_change(each, Effect.NEXT_START, _CONFIGURED) for each in differences)
     made = _Made([Step(Define(print_xml(target)), changes)], [], list(objections))
     _plan_images(desired, host, None, made)
-    _plan_state(desired, None, made)
+    _plan_state(desired, None, host, made)
     return made.plan(desired.name)
+
+
+def _plan_name(desired: Desired, observed: Observed) -> Plan:
+    """One that has another name than its manifest, which states its uuid, is renamed."""
+    old, new = observed.name, desired.name
+    if observed.state is State.SHUTOFF and observed.saved is None:
+        change = Change("metadata.name", old, new, Effect.LIVE, "its manifest gives it this name")
+        return Plan(new, (Step(Rename(old, new), (change,)),))
+    why = "libvirt renames only what is shut off and has no saved system image"
+    return Plan(new, waiting=(Change("metadata.name", old, new, Effect.NEXT_START, why),))
 
 
 def _strangers(desired: Desired, observed: Observed, mark: Statement | None) -> Change | None:
@@ -262,23 +367,9 @@ def _plan_images(desired: Desired, host: Host, live: _Element | None, made: _Mad
         made.add(each)
 
 
-def _plan_state(desired: Desired, observed: Observed | None, made: _Made) -> None:
-    found = observed.state if observed else None
-    if desired.state == "running":
-        if any(is_persistent(each.stated) for each in desired.unresolved):
-            return  # libvirt would not start it without the device, either
-        if found in (None, State.SHUTOFF):
-            why = "it shall run"
-            made.add(Step(Start(), (_state(found, "running", Effect.LIVE, why),)))
-        elif found in _BY_HAND:
-            made.add(_state(found, "running", Effect.REFUSED, _BY_HAND[found]))
-    elif desired.state == "shutoff":
-        if found in _RUNS:
-            why = "the guest is asked to shut down"
-            made.add(Step(Shutdown(), (_state(found, "shut off", Effect.GUEST, why),)))
-        elif found in _BY_HAND:
-            made.add(_state(found, "shut off", Effect.REFUSED, _BY_HAND[found]))
-
-
-def _state(found: State | None, wanted: str, effect: Effect, why: str) -> Change:
-    return Change("state", found.value if found else None, wanted, effect, why)
+def _plan_state(desired: Desired, observed: Observed | None, host: Host, made: _Made) -> None:
+    off = observed is None or observed.state is State.SHUTOFF
+    if off and any(is_persistent(each.stated) for each in desired.unresolved):
+        return  # libvirt would not start it without the device, either
+    for each in plan_state(desired, observed, host.happened, tuple(made.waiting)):
+        made.add(each)

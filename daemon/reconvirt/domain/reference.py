@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.kinds.common import ADDRESS_ROWS
+from reconvirt.domain.policy import policy_schema
 from reconvirt.domain.rows import Field
 from reconvirt.domain.values import Schema
 
@@ -31,14 +32,14 @@ documents. For completion in an editor begin a file with
 | `metadata.uuid` | its uuid; derived from the name if not stated. Stating the uuid of an existing \
 virtual server takes that one over |
 | `metadata.labels` | words of your own to sort virtual servers by |
-| `spec.state` | `running` (the default), `shutoff` – the guest is asked to shut down –, or `any`: \
-it is left in the state it is in |
-| `spec.policy.unlisted` | what is done about disks, interfaces and host devices that were \
-attached by hand: `report` (the default) or `detach` |
-| `spec.policy.media` | `ask` (the default): a medium that the guest has locked stays; `force`: it \
-is changed all the same |
-| `spec.policy.migration.copied` | the disks, by target.dev, whose storage is to be copied in a \
-live migration; `validate` warns of what would make that impossible |
+| `metadata.annotations` | notes; `reconvirt/hold`, with the reason, has the virtual server left \
+alone |
+| `spec.state` | `running` (the default), `paused`, `saved` – its system image is saved and it is \
+ended –, `shutoff` – the guest is asked to shut down –, or `any`: it is left in the state it is in |
+| `spec.autostart` | whether libvirt itself starts it with the host |
+| `spec.priority` | of those that are to be started, the ones with the highest number go first |
+| `spec.dependsOn` | the virtual servers that must run before this one is started |
+| `spec.policy` | what may be done, see below |
 | `spec.xml` | anything else, see below |
 
 The last column tells when a change takes effect on a virtual server that runs; the configuration,
@@ -50,6 +51,24 @@ which every start uses, is changed at once in every case. **Bold** keys must be 
 _SHORT = """
 `vcpu: 2` is short for `vcpu: {maximum: 2}`, and `memory: 4 GiB` for `memory: {size: 4 GiB}`.
 """
+
+_POLICY = """
+## `spec.policy`
+
+What may be done, where several things are reasonable. The first choice is the default, unless the
+host's configuration says otherwise.
+
+| key | values | meaning |
+|---|---|---|"""
+
+
+def _policy_rows(schema: Schema, prefix: str = "") -> Iterator[str]:
+    for name, each in schema["properties"].items():
+        if "properties" in each:
+            yield from _policy_rows(each, f"{prefix}{name}.")
+        else:
+            yield f"| `{prefix}{name}` | {_values_of(each)} | {each['description']} |"
+
 
 _ADDRESSES = """
 ## Addresses
@@ -94,6 +113,8 @@ def manifest_reference() -> str:
         parts.extend(_rows(own))
         if len(own) < len(kind.fields):
             parts.append("\nand [`address`](#addresses).")
+    parts.append(_POLICY)
+    parts.extend(_policy_rows(policy_schema()))
     parts.append(_ADDRESSES)
     parts.extend(_rows(ADDRESS_ROWS))
     parts.append(_XML.rstrip("\n"))
@@ -111,7 +132,10 @@ def _rows(fields: tuple[Field, ...]) -> Iterator[str]:
 
 
 def _values(row: Field) -> str:
-    schema = row.kind.schema
+    return _values_of(row.kind.schema)
+
+
+def _values_of(schema: Schema) -> str:
     if schema.get("type") == "array":
         return f"a list of: {_words(schema['items'])}"
     return _words(schema)

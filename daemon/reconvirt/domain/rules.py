@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lxml import etree
 
 from reconvirt.domain.admission import Admission, admit
 from reconvirt.domain.changes import Change
-from reconvirt.domain.compare import piece_path
+from reconvirt.domain.compare import device_path, piece_path
 from reconvirt.domain.desired import Desired
+from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.fields import FIELDS
-from reconvirt.domain.patch import empty_domain
+from reconvirt.domain.fragment import piece_key
+from reconvirt.domain.rows import Field, Stated
 from reconvirt.domain.xmltree import parse_xml
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +68,29 @@ def _contradictions(desired: Desired) -> Iterator[Change]:
     """Where ``spec.xml`` says something else than the key for the same thing."""
     if not desired.statement.pieces:
         return
-    root = empty_domain(desired.name, desired.expected_uuid)
+    root = etree.Element("domain")
     for key, text in desired.statement.pieces.items():
         if not key.startswith("devices."):
             root.append(parse_xml(text))
-    for row in FIELDS:
-        wanted, found = desired.statement.fields.get(row.name), row.read(root)
+    yield from _contradicted(FIELDS, desired.statement.fields, root)
+    for kind in DEVICES:
+        for identity, stated in desired.statement.devices.get(kind.name, {}).items():
+            if piece := desired.statement.pieces.get(piece_key(kind.element, identity)):
+                path = f"{device_path(kind, identity)}."
+                yield from _contradicted(kind.fields, stated, parse_xml(piece), path)
+
+
+def _contradicted(
+    rows: tuple[Field, ...], stated: Stated, root: _Element, path: str = ""
+) -> Iterator[Change]:
+    for row in rows:
+        wanted, found = stated.get(row.name), row.read(root)
         if wanted is None or found is None or row.place.get(root) in ("no", "0"):
             continue
         if not row.kind.agrees(wanted, found, live=False):
-            why = f"spec.{row.name} states {row.kind.show(wanted)}; say it in one place"
+            why = f"spec.{path}{row.name} states {row.kind.show(wanted)}; say it in one place"
             shown = row.kind.show(found) if not isinstance(found, str) else found
-            yield Change(f"xml: {row.name}", None, shown, Effect.REFUSED, why)
+            yield Change(f"xml: {path}{row.name}", None, shown, Effect.REFUSED, why)
 
 
 def _unresolved(desired: Desired) -> Iterator[Change]:

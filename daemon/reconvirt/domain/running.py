@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconvirt.domain.actions import Action, Record
+from reconvirt.domain.actions import Action, Attach, Record
 from reconvirt.domain.changes import Change, Step, make_change
 from reconvirt.domain.compare import (
     DeviceDifference,
@@ -14,12 +14,19 @@ from reconvirt.domain.compare import (
     FieldDifference,
     PieceDifference,
     compare,
+    paths_of,
 )
-from reconvirt.domain.desired import Desired, Policy, Statement
+from reconvirt.domain.desired import Desired, Statement
 from reconvirt.domain.effects import Effect, Running, Verdict
 from reconvirt.domain.foreign import find_foreign
-from reconvirt.domain.hotplug import judge_changes, judge_device, judge_piece
+from reconvirt.domain.hotplug import (
+    judge_changes,
+    judge_controllers,
+    judge_device,
+    judge_piece,
+)
 from reconvirt.domain.mark import mark_element, read_mark
+from reconvirt.domain.policy import Policy
 from reconvirt.domain.rows import Stated
 from reconvirt.domain.values import Value
 
@@ -82,27 +89,43 @@ def _judge(
     if isinstance(difference, FieldDifference):
         for verdict in difference.row.effects.rule(running, difference.found, difference.wanted):
             yield difference, verdict
-    elif isinstance(difference, PieceDifference):
-        if (judged := judge_piece(difference, running)) is not None:
-            yield difference, judged
-    elif difference.fields:
+    elif isinstance(difference, DeviceDifference) and difference.fields:
         yield from judge_changes(difference, running, policy)
     else:
-        yield difference, judge_device(difference, running)
+        judged = (
+            judge_piece(difference, running)
+            if isinstance(difference, PieceDifference)
+            else judge_device(difference, running)
+        )
+        if judged is not None and isinstance(judged.action, Attach):
+            for verdict in judge_controllers(difference, running):
+                yield difference, verdict
+        if judged is not None:
+            yield difference, judged
 
 
-def record_live(statement: Statement, live: _Element, unsettled: frozenset[str]) -> list[Step]:
+def record_live(
+    statement: Statement, live: _Element, unsettled: frozenset[str], *, everything: bool = False
+) -> list[Step]:
     """Keep the mark of the running virtual server true before anything is plugged or defined.
 
     It lists what is wanted, what is still to be given back, and what waits for the next start
     though libvirt's XML does not show it; so a daemon that is killed at any moment knows it.
+
+    Args:
+        statement: what is wanted.
+        live: what runs.
+        unsettled: paths at which the configuration is not as wanted yet.
+        everything: note all that is not in force as wanted by the manifest, where what differs
+            without such a note is drift that is only to be told.
     """
     mark = read_mark(live)
     differences = compare(statement, mark, live, live=True, unsettled=unsettled)
     outstanding = _outstanding(differences)
-    target = replace(
-        statement.including(outstanding), pending=frozenset(_pending(differences, statement))
-    )
+    pending = frozenset(_pending(differences, statement))
+    known = paths_of(differences) & (mark.pending if mark else frozenset())
+    pending |= paths_of(differences) if everything else known
+    target = replace(statement.including(outstanding), pending=pending)
     if mark == target:
         return []
     return [Step(Record(mark_element(target), live=True), ())]

@@ -11,6 +11,7 @@ from typing import Any
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.kinds.common import ADDRESS_ROWS
+from reconvirt.domain.policy import policy_schema
 from reconvirt.domain.rows import Field
 from reconvirt.domain.values import Schema
 
@@ -109,53 +110,44 @@ _METADATA: Schema = {
             "description": "Words of your own to sort virtual servers by.",
             "additionalProperties": {"type": "string"},
         },
+        "annotations": {
+            "type": "object",
+            "title": "Annotations",
+            "description": "Notes; reconvirt/hold, with the reason, has it left alone.",
+            "additionalProperties": {"type": "string"},
+        },
     },
 }
 
 _STATE: Schema = {
-    "enum": ["running", "shutoff", "any"],
+    "enum": ["running", "paused", "saved", "shutoff", "any"],
     "title": "State",
-    "description": "running: it is started; shutoff: its guest is asked to shut down; any: it is "
+    "description": "running: it is started; paused: it is there and does nothing; saved: its "
+    "system image is saved and it is ended; shutoff: its guest is asked to shut down; any: it is "
     "left in the state it is in.",
     "default": "running",
 }
 
-_POLICY: Schema = {
-    "type": "object",
-    "title": "Policy",
-    "description": "What may be done, where several things are reasonable.",
-    "additionalProperties": False,
-    "properties": {
-        "unlisted": {
-            "enum": ["report", "detach"],
-            "title": "Devices attached by hand",
-            "description": "What is done about disks, interfaces and host devices that the "
-            "manifest does not list: report them as drift, or detach them.",
-            "default": "report",
-        },
-        "media": {
-            "enum": ["ask", "force"],
-            "title": "Locked media",
-            "description": "ask: a medium that the guest has locked stays; force: it is changed "
-            "all the same, as if the drive had an emergency eject.",
-            "default": "ask",
-        },
-        "migration": {
-            "type": "object",
-            "title": "Migration",
-            "description": "How it is migrated.",
-            "additionalProperties": False,
-            "properties": {
-                "copied": {
-                    "type": "array",
-                    "title": "Copied disks",
-                    "description": "The disks, by target.dev, whose storage is to be copied in a "
-                    "live migration. reconvirt warns of what would make that impossible.",
-                    "items": {"type": "string", "minLength": 1},
-                    "uniqueItems": True,
-                }
-            },
-        },
+_LIFE: Schema = {
+    "autostart": {
+        "type": "boolean",
+        "title": "Start with the host",
+        "description": "Whether libvirt itself starts it with the host; reconvirt would anyway.",
+    },
+    "priority": {
+        "type": "integer",
+        "minimum": -1000,
+        "maximum": 1000,
+        "title": "Priority",
+        "description": "Of those that are to be started, the ones with the highest go first.",
+        "default": 0,
+    },
+    "dependsOn": {
+        "type": "array",
+        "title": "Dependencies",
+        "description": "The virtual servers that must run before this one is started.",
+        "items": {"type": "string", "minLength": 1},
+        "uniqueItems": True,
     },
 }
 
@@ -174,7 +166,8 @@ def manifest_schema() -> Schema:
     spec = _object("Virtual server", FIELDS)
     spec["properties"] = {
         "state": _STATE,
-        "policy": _POLICY,
+        **_LIFE,
+        "policy": policy_schema(),
         **spec["properties"],
         "xml": _XML,
     }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from reconvirt.domain.compare import Difference, FieldDifference, PieceDifference, read_fields
+from reconvirt.domain.fields import FIELD_BY_NAME
 from reconvirt.domain.fragment import canonical
+from reconvirt.domain.observed import Observed
 from reconvirt.domain.rows import DeviceKind, Field, Stated
 from reconvirt.domain.values import Value
-from reconvirt.domain.xmltree import hide_passwords
+from reconvirt.domain.xmltree import hide_passwords, parse_xml
 
 Shown: TypeAlias = str | int | None
 """A value as it is shown: numbers stay numbers, nothing is None."""
@@ -54,3 +57,15 @@ def show_device(kind: DeviceKind, stated: Stated) -> str:
     """A device in a few words: what stands behind it, else what it is."""
     source = [str(stated[name]) for name in kind.source if name in stated]
     return ", ".join(source) or str(stated.get("type", kind.element))
+
+
+_FIGURES = ("vcpu.current", "vcpu.maximum", "memory.size", "cputune.shares")
+
+
+def figures_of(observed: Observed | None) -> Mapping[str, Shown]:
+    """What a list shows of a virtual server, by field name: what runs, else its configuration."""
+    if observed is None:
+        return {}
+    root = parse_xml(observed.live or observed.config)
+    rows = [FIELD_BY_NAME[name] for name in _FIGURES]
+    return {row.name: show_value(row, row.read(root)) for row in rows}

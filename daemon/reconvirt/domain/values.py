@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias
 
 from reconvirt.manifest.identity import normalise_mac
-from reconvirt.manifest.units import MEMORY_PATTERN, format_memory, parse_memory
+from reconvirt.manifest.units import MEMORY_PATTERN, format_memory, parse_cpuset, parse_memory
 
 Value: TypeAlias = str | int | bool
 """A canonical value: memory in KiB, MAC addresses in lower case, yes-or-no as bool."""
@@ -119,7 +119,7 @@ def integer(least: int, most: int | None = None) -> Kind:
 
 def count(most: int) -> Kind:
     """A number of things that are taken away one by one."""
-    return replace(integer(0, most), remains=lambda applied, found: int(found) <= int(applied))
+    return replace(integer(0, most), remains=lambda applied, found: 0 < int(found) <= int(applied))
 
 
 def hexadecimal(most: int, digits: int) -> Kind:
@@ -169,28 +169,12 @@ def numbers(least: int, most: int, *, ordered: bool = False) -> Kind:
 def words(*allowed: str) -> Kind:
     """A list of words in their order; canonical as ``hd,network``."""
     return Kind(
-        {"type": "array", "uniqueItems": True, "items": {"enum": list(allowed)}},
+        {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"enum": list(allowed)}},
         ",".join,
         str,
         str,
         dump=lambda value: str(value).split(","),
     )
-
-
-def parse_cpuset(spelling: str) -> frozenset[int]:
-    """The CPUs of ``0-3,^2,8``.
-
-    Raises:
-        ValueError: it is no set of CPUs.
-    """
-    chosen: set[int] = set()
-    for part in spelling.replace(" ", "").split(","):
-        first, _, last = part.removeprefix("^").partition("-")
-        if not (first.isdigit() and (last or first).isdigit()) or int(last or first) > _MOST_CPU:
-            raise ValueError(f"{spelling!r} is no set of CPUs, such as 0-3,8")
-        each = range(int(first), int(last or first) + 1)
-        (chosen.difference_update if part.startswith("^") else chosen.update)(each)
-    return frozenset(chosen)
 
 
 def format_cpuset(cpus: Iterable[int]) -> str:
@@ -208,8 +192,6 @@ def format_cpuset(cpus: Iterable[int]) -> str:
 def _canonical_cpuset(spelling: Any) -> str:
     return format_cpuset(parse_cpuset(str(spelling)))
 
-
-_MOST_CPU = 16383
 
 CPUSET = Kind(
     {

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 _PARSER = etree.XMLParser(
-    resolve_entities=False, no_network=True, remove_blank_text=True, remove_comments=True
+    resolve_entities=False,
+    no_network=True,
+    remove_blank_text=True,
+    remove_comments=True,
+    remove_pis=True,
 )
 _WHICH = re.compile(r"@(\w+)='([^']*)'")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, assert_never
 
 import libvirt
@@ -14,11 +15,18 @@ from reconvirt.domain.actions import (
     CreateImage,
     Define,
     DeleteIothread,
+    Destroy,
     Detach,
     DomainAction,
+    Dump,
     GrowDisk,
     GrowImage,
+    InjectNmi,
     Record,
+    Rename,
+    Resume,
+    Save,
+    SetAutostart,
     SetLifecycleAction,
     SetMemory,
     SetParameter,
@@ -26,8 +34,11 @@ from reconvirt.domain.actions import (
     SetVcpus,
     Shutdown,
     Start,
+    Suspend,
     Throttle,
+    Undefine,
     UpdateDevice,
+    Wake,
 )
 from reconvirt.domain.mark import NAMESPACE, PREFIX
 from reconvirt.hypervisor.images import create_image, dac_owner, grow_image
@@ -52,6 +63,14 @@ _REACTIONS = {
 }
 
 
+_SHUTDOWN_MODES = {
+    "default": 0,
+    "acpi": libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN,
+    "agent": libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT,
+    "signal": libvirt.VIR_DOMAIN_SHUTDOWN_SIGNAL,
+}
+# What belongs to the guest stays; one with a saved image or snapshots is refused by libvirt.
+_UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
 _TEXTS = {
     "title": libvirt.VIR_DOMAIN_METADATA_TITLE,
     "description": libvirt.VIR_DOMAIN_METADATA_DESCRIPTION,
@@ -72,12 +91,22 @@ def perform(
     match action:
         case Define(xml, base):
             _define(connection, xml, base, write)
+        case Rename(old, new):
+            write(read(connection.lookupByName, old).rename, new)
         case CreateImage():
             _create_image(connection, action, read, write)
         case GrowImage(path, form, size):
             write(grow_image, path, size, form)
         case _:
             _perform_on(read(connection.lookupByName, name), action, write)
+
+
+def _dump(domain: libvirt.virDomain, path: str, write: Call) -> None:
+    """Dump under another name first: what bears the right name is whole."""
+    unfinished = f"{path}.part"
+    form = libvirt.VIR_DOMAIN_CORE_DUMP_FORMAT_RAW
+    write(domain.coreDumpWithFormat, unfinished, form, libvirt.VIR_DUMP_MEMORY_ONLY)
+    Path(unfinished).rename(path)
 
 
 def _define(connection: libvirt.virConnect, xml: str, base: str, write: Call) -> None:
@@ -115,7 +144,7 @@ def _create_image(
     write(create)
 
 
-def _perform_on(  # noqa: C901, PLR0912 - one case an action
+def _perform_on(  # noqa: C901, PLR0912, PLR0915 - one case an action
     domain: libvirt.virDomain,
     action: DomainAction,
     write: Call,
@@ -125,10 +154,30 @@ def _perform_on(  # noqa: C901, PLR0912 - one case an action
             where = _LIVE if live else _CONFIG
             element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
             write(domain.setMetadata, element, mark, PREFIX, NAMESPACE, where)
-        case Start():
-            write(domain.create)
-        case Shutdown():
-            write(domain.shutdown)
+        case SetAutostart(on):
+            write(domain.setAutostart, int(on))
+        case Start(paused, force_boot):
+            flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
+            flags |= libvirt.VIR_DOMAIN_START_FORCE_BOOT if force_boot else 0
+            write(domain.createWithFlags, flags)
+        case Suspend():
+            write(domain.suspend)
+        case Resume():
+            write(domain.resume)
+        case Wake():
+            write(domain.pMWakeup)
+        case Save():
+            write(domain.managedSave)
+        case Shutdown(mode):
+            write(domain.shutdownFlags, _SHUTDOWN_MODES[mode])
+        case Destroy():
+            write(domain.destroy)
+        case InjectNmi():
+            write(domain.injectNMI)
+        case Dump(path):
+            _dump(domain, path, write)
+        case Undefine():
+            write(domain.undefineFlags, _UNDEFINE)
         case SetVcpus(count):
             write(domain.setVcpusFlags, count, _LIVE)
         case SetMemory(amount):

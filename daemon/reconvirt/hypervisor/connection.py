@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 import libvirt
 
 from reconvirt.domain.actions import Action
-from reconvirt.domain.desired import Desired
+from reconvirt.domain.desired import Desired, Statement
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
+from reconvirt.domain.mark import NAMESPACE, read_mark
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.plan import Host
 from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
 from reconvirt.domain.rules import HostRules
+from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.errors import VirtualServerGone, translated
 from reconvirt.hypervisor.events import subscribe
@@ -71,14 +73,23 @@ class Hypervisor:
             self._writing += 1
         return call(*arguments)
 
-    def observe(self, name: str) -> Observed | None:
-        """One virtual server as it is now; None if libvirt has none of this name."""
-        try:
-            with translated():
-                domain = self.read(self._connection.lookupByName, name)
-                return observe_domain(domain, self.read)
-        except VirtualServerGone:
-            return None
+    def observe(self, name: str, uuid: str | None = None) -> Observed | None:
+        """One virtual server as it is now; None if libvirt has none of this name.
+
+        Args:
+            name: its name.
+            uuid: by which it is found if it has another name.
+        """
+        lookups = [(self._connection.lookupByName, name)]
+        if uuid is not None:
+            lookups.append((self._connection.lookupByUUIDString, uuid))
+        for lookup, key in lookups:
+            try:
+                with translated():
+                    return observe_domain(self.read(lookup, key), self.read)
+            except VirtualServerGone:
+                continue
+        return None
 
     def observe_all(self) -> dict[str, Observed]:
         """All virtual servers as they are now, by name."""
@@ -92,6 +103,22 @@ class Hypervisor:
             except VirtualServerGone:
                 continue
         return observed
+
+    def marks(self) -> dict[str, tuple[str, Statement]]:
+        """uuid and mark of all virtual servers that carry one, by name."""
+        with translated():
+            domains = self.read(self._connection.listAllDomains)
+        marks: dict[str, tuple[str, Statement]] = {}
+        for domain in domains:
+            try:
+                with translated():
+                    xml = self.read(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
+            except VirtualServerGone:
+                continue
+            mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
+            if mark is not None:
+                marks[domain.name()] = (domain.UUIDString(), mark)
+        return marks
 
     def glance(self) -> dict[str, tuple[Any, ...]]:
         """State and number of vCPUs of all virtual servers, by name, for comparing by ``==``.

@@ -84,6 +84,7 @@ _NO_HOTPLUG = re.compile(
     r"hot ?(un)?plug|No more available PCI slots|argument key 'filename' must not have null",
     re.IGNORECASE,
 )
+_LOCKED_TRAY = re.compile(r"open tray of|is locked and force was not specified")
 
 
 def translate(error: libvirt.libvirtError) -> HypervisorError:
@@ -96,6 +97,9 @@ def translate(error: libvirt.libvirtError) -> HypervisorError:
         return Underway(message)
     if code in _VAGUE and _NO_HOTPLUG.search(message):
         return NotLive(message)
+    if code in _VAGUE and _LOCKED_TRAY.search(message):
+        hint = "'policy: {media: force}' changes the medium all the same"
+        return OperationFailed(f"the guest has locked the drive's tray; {hint}: {message}")
     return _BY_CODE.get(code, OperationFailed)(message)
 
 

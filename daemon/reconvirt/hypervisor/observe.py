@@ -7,7 +7,7 @@ from typing import Any
 
 import libvirt
 
-from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.observed import Observed
 from reconvirt.hypervisor.states import name_state
 
 Read = Callable[..., Any]
@@ -23,12 +23,20 @@ def observe_domain(domain: libvirt.virDomain, read: Read) -> Observed:
     The state is read before and after the XML of a running one would be too much asked: a start
     or stop in between is seen as an event and looked at again.
     """
-    # The state of one that is shut off needs no call: libvirt gives its number as -1.
+    # libvirt gives the number of one that is shut off as -1, without a call.
     domain_id = domain.ID()
+    autostart = bool(read(domain.autostart))
     if domain_id == -1:
-        config = read(domain.XMLDesc, _INACTIVE)
+        state, reason = read(domain.state)
         return Observed(
-            domain.name(), domain.UUIDString(), None, State.SHUTOFF, "", config, live=None
+            domain.name(),
+            domain.UUIDString(),
+            None,
+            *name_state(state, reason),
+            read(domain.XMLDesc, _INACTIVE),
+            None,
+            autostart,
+            _saved_image(domain, read),
         )
     state, reason = read(domain.state)
     live = read(domain.XMLDesc, _ACTIVE) if state != libvirt.VIR_DOMAIN_SHUTOFF else None
@@ -39,4 +47,36 @@ def observe_domain(domain: libvirt.virDomain, read: Read) -> Observed:
         *name_state(state, reason),
         read(domain.XMLDesc, _INACTIVE),
         live,
+        autostart,
+        job=_job(domain, read) if state == libvirt.VIR_DOMAIN_PAUSED else "",
     )
+
+
+def _saved_image(domain: libvirt.virDomain, read: Read) -> str | None:
+    """The XML of the saved system image."""
+    if not read(domain.hasManagedSaveImage):
+        return None
+    xml: str = read(domain.managedSaveGetXMLDesc, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
+    return xml
+
+
+_JOBS = {
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN: "incoming migration",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT: "migration",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SAVE: "save",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP: "dump",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_START: "start",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_RESTORE: "restore",
+}
+
+
+def _job(domain: libvirt.virDomain, read: Read) -> str:
+    """What libvirt is doing with a paused virtual server.
+
+    Its reason does not tell: one that was restored from an image saved in the paused state stays
+    "migrating" for ever.
+    """
+    stats = read(domain.jobStats)
+    if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
+        return ""
+    return _JOBS.get(stats.get("operation", 0), "job")

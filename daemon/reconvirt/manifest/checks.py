@@ -13,7 +13,7 @@ from lxml import etree
 from reconvirt.manifest.document import Document, Path
 from reconvirt.manifest.identity import derive_mac, normalise_mac
 from reconvirt.manifest.model import Problem
-from reconvirt.manifest.units import MOST_MEMORY, format_memory, parse_memory
+from reconvirt.manifest.units import MOST_MEMORY, format_memory, is_cpuset, parse_memory
 from reconvirt.manifest.validate import field_name
 
 Found: TypeAlias = Iterator[tuple[Path, str, str]]
@@ -48,11 +48,20 @@ def _vcpus(manifest: Mapping[str, Any]) -> Found:
         yield ("spec", "vcpu", "current"), message, f"1 to {vcpu['maximum']}"
 
 
+def _cpusets(manifest: Mapping[str, Any]) -> Found:
+    cpuset = _look(manifest["spec"], ("vcpu", "cpuset"))
+    if cpuset is not None and not is_cpuset(cpuset):
+        message = f"{cpuset} is no set of CPUs, or an empty one"
+        yield ("spec", "vcpu", "cpuset"), message, "such as 0-3,8"
+
+
 def _kernel(manifest: Mapping[str, Any]) -> Found:
     system = manifest["spec"]["os"]
     for key in ("initrd", "cmdline"):
         if key in system and "kernel" not in system:
             yield ("spec", "os", key), "it needs spec.os.kernel beside it", ""
+    if system.get("cmdline", "stated").isspace():
+        yield ("spec", "os", "cmdline"), "it is empty", ""
 
 
 def _disk_targets(manifest: Mapping[str, Any]) -> Found:
@@ -69,6 +78,16 @@ def _boot_orders(manifest: Mapping[str, Any]) -> Found:
         for path, each in _devices(manifest, kind)
         if "order" in each.get("boot", {})
     )
+
+
+def _boot_devices(manifest: Mapping[str, Any]) -> Found:
+    if "boot" not in manifest["spec"]["os"]:
+        return
+    for kind in ("disks", "interfaces", "hostdevs"):
+        for path, each in _devices(manifest, kind):
+            if "order" in each.get("boot", {}):
+                message = "it cannot stand beside spec.os.boot"
+                yield (*path, "boot", "order"), message, "one of the two"
 
 
 def _disk_sources(manifest: Mapping[str, Any]) -> Found:
@@ -228,16 +247,39 @@ def _fragment(manifest: Mapping[str, Any]) -> Found:
     for child in root:
         if child.tag in _NOT_IN_XML:
             yield path, f"<{child.tag}> cannot be stated here", _NOT_IN_XML[str(child.tag)]
+    try:
+        etree.tostring(root, method="c14n", exclusive=True)
+    except etree.C14NError:
+        yield path, "the name of a namespace is no URI", "such as http://example.org/ns"
     if set(root.attrib):
         yield path, f"<domain> has attributes: {', '.join(map(str, root.attrib))}", "spec.type"
+
+
+_ANNOTATIONS = ("reconvirt/hold",)
+
+
+def _annotations(manifest: Mapping[str, Any]) -> Found:
+    for name, value in manifest["metadata"].get("annotations", {}).items():
+        path = ("metadata", "annotations", name)
+        if name.startswith("reconvirt/") and name not in _ANNOTATIONS:
+            yield path, "reconvirt knows no such annotation", ", ".join(_ANNOTATIONS)
+        elif name in _ANNOTATIONS and not value.strip():
+            yield path, "it must say why", ""
+
+
+def _dependencies(manifest: Mapping[str, Any]) -> Found:
+    if manifest["metadata"]["name"] in manifest["spec"].get("dependsOn", ()):
+        yield ("spec", "dependsOn"), "it cannot wait for itself", ""
 
 
 CHECKS: tuple[Callable[[Mapping[str, Any]], Found], ...] = (
     _memory,
     _vcpus,
+    _cpusets,
     _kernel,
     _disk_targets,
     _boot_orders,
+    _boot_devices,
     _disk_sources,
     _images,
     _iothreads,
@@ -247,6 +289,8 @@ CHECKS: tuple[Callable[[Mapping[str, Any]], Found], ...] = (
     _controllers,
     _device_numbers,
     _fragment,
+    _annotations,
+    _dependencies,
 )
 
 

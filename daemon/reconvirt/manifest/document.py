@@ -101,6 +101,19 @@ def read_documents(file: str, content: bytes) -> tuple[Document, ...]:
     return tuple(documents)
 
 
+def read_bare(text: str) -> Any:
+    """What a text without quotes means, by YAML 1.2's core schema."""
+    if text.lower() in _WORDS and text in (text.lower(), text.capitalize(), text.upper()):
+        return _WORDS[text.lower()]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _BASED.fullmatch(text):
+        return int(text, 0)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
 def _decode(file: str, content: bytes) -> str:
     if len(content) > MOST_BYTES:
         message = f"larger than {MOST_BYTES // 1024} KiB"
@@ -193,17 +206,7 @@ class _Builder:
     def _scalar(self, node: Any) -> Any:
         text = self._text(node)
         # Quoted and block texts are texts, whatever they look like.
-        if node.style:
-            return text
-        if text.lower() in _WORDS and text in (text.lower(), text.capitalize(), text.upper()):
-            return _WORDS[text.lower()]
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        if _BASED.fullmatch(text):
-            return int(text, 0)
-        if _FLOAT.fullmatch(text):
-            return float(text)
-        return text
+        return text if node.style else read_bare(text)
 
     def _error(self, node: Any, message: str) -> DocumentError:
         return DocumentError(Problem(_position_of(self.file, node), "", message))

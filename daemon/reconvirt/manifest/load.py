@@ -54,6 +54,7 @@ def _manifest(document: Document) -> Manifest:
         document.position(()),
         hashlib.sha256(text.encode()).hexdigest(),
         {field_name(path): position for path, position in document.values.items()},
+        metadata.get("annotations", {}),
     )
 
 

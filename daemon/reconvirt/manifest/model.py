@@ -53,6 +53,7 @@ class Manifest:
         position: where the document begins.
         digest: SHA-256 of what it says, the same however it is written.
         positions: where each field stands, by its path, such as ``spec.vcpu``.
+        annotations: notes, some of which reconvirt knows.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Manifest:
     position: Position
     digest: str
     positions: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Amounts of memory, in libvirt's units."""
+"""Amounts of memory, in libvirt's units, and sets of CPUs."""
 
 from __future__ import annotations
 
@@ -46,3 +46,30 @@ def format_memory(kib: int) -> str:
         if kib and kib % size == 0:
             return f"{kib // size} {_POWERS[power]}iB"
     return f"{kib} KiB"
+
+
+_MOST_CPU = 16383
+
+
+def parse_cpuset(spelling: str) -> frozenset[int]:
+    """The CPUs of ``0-3,^2,8``.
+
+    Raises:
+        ValueError: it is no set of CPUs.
+    """
+    chosen: set[int] = set()
+    for part in spelling.replace(" ", "").split(","):
+        first, _, last = part.removeprefix("^").partition("-")
+        if not (first.isdigit() and (last or first).isdigit()) or int(last or first) > _MOST_CPU:
+            raise ValueError(f"{spelling!r} is no set of CPUs, such as 0-3,8")
+        each = range(int(first), int(last or first) + 1)
+        (chosen.difference_update if part.startswith("^") else chosen.update)(each)
+    return frozenset(chosen)
+
+
+def is_cpuset(spelling: str) -> bool:
+    """Whether it is a set of CPUs with at least one in it."""
+    try:
+        return bool(parse_cpuset(spelling))
+    except ValueError:
+        return False

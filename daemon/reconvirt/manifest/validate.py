@@ -133,7 +133,7 @@ def _words(  # noqa: PLR0911 - one return a rule of JSON Schema
         case "minimum" | "maximum":
             least, most = schema.get("minimum"), schema.get("maximum")
             return f"{found} is out of range", f"{least} to {most}" if most else f"{least} or more"
-        case "minLength":
+        case "minLength" | "minItems":
             return "it is empty", ""
         case "maxLength":
             return f"longer than {error.validator_value} characters", ""

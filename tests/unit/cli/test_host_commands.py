@@ -67,7 +67,9 @@ def test_schemas_are_printed() -> None:
 
 def test_validate_knows_the_rules_of_a_host(settings: Path) -> None:
     """With file, line, field and setting; without --config manifests are checked alone."""
-    settings.write_text('[admission]\ndisk_roots = ["/srv"]\nmax_memory = "128 MiB"\n')
+    settings.write_text(
+        '[admission]\nenforce = true\ndisk_roots = ["/srv"]\nmax_memory = "128 MiB"\n'
+    )
     example = ROOT / "desired" / "web1.yaml"
     lines = example.read_text(encoding="utf-8").splitlines()
     line = next(number for number, each in enumerate(lines, 1) if "  memory:" in each)
@@ -84,7 +86,7 @@ def test_validate_knows_the_rules_of_a_host(settings: Path) -> None:
 
 def test_the_examples_are_admitted_by_default(settings: Path) -> None:
     """The demo and the tutorial need no rules of their own for them."""
-    settings.write_text("")
+    settings.write_text("[admission]\nenforce = true\n")
 
     assert "good" in reconvirt("validate", "--config", settings, ROOT / "desired")
 
@@ -141,16 +143,16 @@ def test_manifests_that_others_can_write_are_refused(settings: Path, tmp_path: P
     file = folder / "web1.yaml"
     file.write_text((ROOT / "desired" / "web1.yaml").read_text(encoding="utf-8"))
     file.chmod(0o666)
-    settings.write_text("")
+    settings.write_text("[admission]\nenforce = true\n")
     options = ("--config", settings, "--desired", folder, "--against", "test:///default")
 
     said = reconvirt("plan", *options, status=1)
     assert "its group and everybody can write to it (chmod go-w)" in said
     assert "1 manifest good" in reconvirt("validate", folder)
 
-    settings.write_text("[source]\ntrust_writable = true\n")
+    settings.write_text("[admission]\nenforce = true\n[source]\ntrust_writable = true\n")
     assert "1 with changes" in reconvirt("plan", *options, status=2)
-    settings.write_text("")
+    settings.write_text("[admission]\nenforce = true\n")
     file.chmod(0o644)
     folder.chmod(0o777)
     assert f"{folder}: everybody" in reconvirt("plan", *options, status=1).replace(

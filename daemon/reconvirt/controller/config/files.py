@@ -37,8 +37,9 @@ def load_config(path: Path | None, **overrides: Any) -> Config:
 
     Args:
         path: the file; None for the usual one, which need not exist.
-        overrides: settings of the command line; None leaves the file's. A directory of manifests
-            that is stated there is the source, whatever the files say of it.
+        overrides: settings of the command line; None leaves the file's. One of a section is
+            named ``section__setting``. A directory of manifests that is stated there is the
+            source, whatever the files say of it.
 
     Raises:
         ConfigError: a file cannot be read, or says something that it must not.
@@ -47,6 +48,11 @@ def load_config(path: Path | None, **overrides: Any) -> Config:
     stated = {name: value for name, value in overrides.items() if value is not None}
     if "desired" in stated:
         stated["source"] = replace(config.source, directory=None, git=None)
+    for name in [each for each in stated if "__" in each]:
+        section, _, setting = name.partition("__")
+        stated[section] = replace(
+            stated.get(section, getattr(config, section)), **{setting: stated.pop(name)}
+        )
     return replace(config, **stated)
 
 

@@ -8,33 +8,16 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from reconvirt.controller.config.admission import AdmissionSettings, is_local
+from reconvirt.controller.config.policies import PolicySettings
 from reconvirt.controller.config.settings import section, setting
 from reconvirt.controller.config.source import SourceSettings
-from reconvirt.domain.desired import Policy
 from reconvirt.domain.rules import HostRules
 
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 _SECONDS = "a number of seconds"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicySettings:
-    """The policies of virtual servers whose manifests state none under ``spec.policy``."""
-
-    unlisted: Literal["report", "detach"] = setting(
-        "report",
-        about="what is done about devices that were attached by hand: shown as drift, or detached",
-    )
-    media: Literal["ask", "force"] = setting(
-        "ask", about="whether a medium is changed although the guest has locked the tray"
-    )
-
-    @property
-    def policy(self) -> Policy:
-        """The same for the domain room."""
-        return Policy(unlisted=self.unlisted, media=self.media)
+_GROUP = r"[a-z_][a-z0-9_-]*[$]?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +40,30 @@ class SocketSettings:
     """The local socket through which the daemon is asked and told."""
 
     path: Path = setting(Path("/run/reconvirt/reconvirt.sock"), about="where the socket stands")
-    read_group: str = setting(
-        "reconvirt", about="the group whose members may ask", pattern=r"[a-z_][a-z0-9_-]*[$]?"
+    read_group: str | None = setting(
+        None,
+        about="the group whose members may ask; if none is stated, only root and the daemon's own "
+        "user may",
+        pattern=_GROUP,
     )
-    write_group: str = setting(
-        "root",
-        about="the group whose members may also tell the daemon to do something",
-        pattern=r"[a-z_][a-z0-9_-]*[$]?",
+    write_group: str | None = setting(
+        None,
+        about="the group whose members may also have something done; if none is stated, likewise",
+        pattern=_GROUP,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSettings:
+    """Where the status page is served."""
+
+    address: str = setting(
+        "127.0.0.1",
+        about="the address of the loopback interface that it is served at",
+        pattern=r"[0-9a-fA-F:.]+",
+        examples=("127.0.0.1", "::1"),
+    )
+    port: int = setting(8643, about="its port; 0 for no page", least=0, most=65535)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +127,26 @@ class Config:
         "can do anything on the host",
         live=True,
     )
+    source_name: str = setting(
+        "desired",
+        about="what this source of manifests is called; only virtual servers that came from it "
+        "are ever pruned",
+        pattern=r"[A-Za-z0-9_.-]+",
+        examples=("desired",),
+    )
+    most_starts: int = setting(
+        4, about="how many virtual servers are started at a time", least=1, most=256
+    )
+    dump_directory: Path = setting(
+        Path("/var/lib/reconvirt/dumps"),
+        about="where the memory of crashed guests is dumped to, if a policy says so",
+    )
+    most_dumps: int = setting(
+        3,
+        about="how many dumps of one virtual server are kept; then no more are made",
+        least=1,
+        most=1000,
+    )
     source: SourceSettings = section(SourceSettings, about="where the manifests come from")
     admission: AdmissionSettings = section(
         AdmissionSettings, about="what this host lets manifests ask for", live=True
@@ -137,6 +156,7 @@ class Config:
     )
     metrics: MetricsSettings = section(MetricsSettings, about="where the metrics are served")
     socket: SocketSettings = section(SocketSettings, about="the daemon's local socket")
+    page: PageSettings = section(PageSettings, about="where the status page is served")
 
     @property
     def rules(self) -> HostRules:
@@ -146,6 +166,11 @@ class Config:
         """
         admission = self.admission.admission(local=is_local(self.connect))
         return HostRules(passthrough=self.allow_passthrough, admission=admission)
+
+    @property
+    def strict(self) -> bool:
+        """Whether manifests are refused that others than their owner can write to."""
+        return self.admission.enforce and not self.source.trust_writable
 
     def objections(self) -> Iterator[tuple[str, str]]:
         """What does not fit together."""

@@ -1,0 +1,373 @@
+"""What the interface answers: the documents of version 1, and how they are made.
+
+A field is never taken out or given another meaning within a version; fields are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconvirt.api.wire import Timestamp, moment
+from reconvirt.controller.conditions import Condition, Kind
+from reconvirt.controller.desk import Description
+from reconvirt.controller.history import Event
+from reconvirt.controller.holds import Hold
+from reconvirt.controller.outcome import Phase
+from reconvirt.controller.status import Fleet, Status
+from reconvirt.domain.changes import Change
+from reconvirt.domain.show import Shown
+from reconvirt.domain.side_by_side import Line
+from reconvirt.domain.xmltree import hide_passwords
+from reconvirt.manifest.model import Problem
+
+_SECRET_KEYS = ("passwd", "password", "secret")
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionAnswer:
+    """One thing that is the matter with a virtual server.
+
+    Attributes:
+        type: which; Ready is always there, the others only while they are true.
+        status: whether it is true; only Ready is ever false.
+        reason: why, as a word.
+        message: why, as a sentence.
+        since: when it became so.
+    """
+
+    type: Kind
+    status: bool
+    reason: str
+    message: str
+    since: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAnswer:
+    """Why a virtual server is left alone.
+
+    Attributes:
+        reason: why.
+        who: who said so: a user's name, or manifest.
+        since: since when; null if its manifest says so.
+    """
+
+    reason: str
+    who: str
+    since: Timestamp | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusAnswer:
+    """What is known of one virtual server.
+
+    Attributes:
+        name: libvirt's name of it.
+        state: its state, by virsh's words; null where libvirt has none.
+        reason: the reason for the state; null where there is none.
+        phase: how far it is from what its manifest wants.
+        message: one sentence for people.
+        vcpus: the vCPUs that are on.
+        vcpus_maximum: the most that it can have without a restart.
+        memory: its memory as people read it.
+        shares: its CPU weight.
+        uuid: its uuid; null where libvirt has none yet.
+        domain_id: libvirt's number of the running one; null where it does not run.
+        manifest: file, line and column of its manifest; null if it has none.
+        labels: the administrator's own words.
+        conditions: what is the matter with it.
+        due: what would be changed now.
+        waiting: what waits for a restart, or for the guest.
+        refused: what will not be done.
+        drifted: what was changed by hand.
+        unlisted: devices that were attached by hand.
+        hold: who has had it left alone, and why; null if nobody has.
+        step: the step that is being taken now; null if none.
+        observed_revision: of the manifests that it was last looked at for.
+        applied_revision: of those that it was last found to be as wanted.
+        updated: when it was last looked at; null if it was not yet.
+        next_look: when it is looked at again if nothing happens; null if that is not planned.
+    """
+
+    name: str
+    state: str | None
+    reason: str | None
+    phase: Phase
+    message: str
+    vcpus: Shown
+    vcpus_maximum: Shown
+    memory: Shown
+    shares: Shown
+    uuid: str | None
+    domain_id: int | None
+    manifest: str | None
+    labels: Mapping[str, str]
+    conditions: tuple[ConditionAnswer, ...]
+    due: tuple[Change, ...]
+    waiting: tuple[Change, ...]
+    refused: tuple[Change, ...]
+    drifted: tuple[Change, ...]
+    unlisted: tuple[Change, ...]
+    hold: HoldAnswer | None
+    step: str | None
+    observed_revision: str
+    applied_revision: str
+    updated: Timestamp | None
+    next_look: Timestamp | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemAnswer:
+    """Something wrong with a manifest.
+
+    Attributes:
+        file: its file.
+        line: where in it, from 1.
+        column: where in the line, from 1.
+        field: the path of the field; empty for a whole file.
+        message: what is wrong.
+        allowed: what is allowed, or what to do; empty where the message says it.
+    """
+
+    file: str
+    line: int
+    column: int
+    field: str
+    message: str
+    allowed: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetAnswer:
+    """All virtual servers of the host at one moment.
+
+    Attributes:
+        version: counts up with each change, from 1 at each start of the daemon.
+        revision: of the manifests in force.
+        connected: whether there is a connection to libvirt.
+        prune_held: why nothing is done about those whose manifests are gone; empty if nothing
+            is held.
+        virtualServers: their statuses, by name.
+        problems: what is wrong with manifests.
+    """
+
+    version: int
+    revision: str
+    connected: bool
+    prune_held: str
+    virtualServers: tuple[StatusAnswer, ...]  # noqa: N815 - as 'plan' and 'apply' print it
+    problems: tuple[ProblemAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventAnswer:
+    """One transition.
+
+    Attributes:
+        number: counts up; a later event has a higher number.
+        time: when it happened.
+        virtual_server: its name; empty for what concerns none alone.
+        reason: what has happened, as a word.
+        message: what has happened, as a sentence.
+        level: info, warning or error.
+        step: the step that was taken; empty if none.
+        field: the field that it is about; empty if none.
+        old: the value before.
+        new: the value afterwards.
+        revision: of the manifests in force.
+    """
+
+    number: int
+    time: Timestamp
+    virtual_server: str
+    reason: str
+    message: str
+    level: str
+    step: str
+    field: str
+    old: str
+    new: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsAnswer:
+    """Events, the oldest first."""
+
+    events: tuple[EventAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinesAnswer:
+    """Desired, configured and running values of a virtual server beside each other."""
+
+    name: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptionAnswer:
+    """All about one virtual server.
+
+    Attributes:
+        status: how it is.
+        spec: what its manifest says, without passwords; null if it has none.
+        lines: desired, configured and running values beside each other.
+        events: what has happened to it lately, the oldest first.
+    """
+
+    status: StatusAnswer
+    spec: Mapping[str, Any] | None
+    lines: tuple[Line, ...]
+    events: tuple[EventAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationAnswer:
+    """What a virtual server is waiting for, and what can be done about it; a paragraph."""
+
+    name: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """A wish to have a virtual server left alone.
+
+    Attributes:
+        reason: why; for those who find it so.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamesAnswer:
+    """The virtual servers that something was done about."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DoneAnswer:
+    """It was done, or has begun.
+
+    Attributes:
+        message: what, as a sentence.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """Something was not done.
+
+    Attributes:
+        what: what was not done.
+        why: why not.
+        do: what can be done about it.
+    """
+
+    what: str
+    why: str
+    do: str
+
+
+def answer_condition(condition: Condition) -> ConditionAnswer:
+    """A condition."""
+    return ConditionAnswer(
+        condition.kind,
+        condition.status,
+        condition.reason,
+        condition.message,
+        moment(condition.since),
+    )
+
+
+def answer_hold(hold: Hold) -> HoldAnswer:
+    """A hold."""
+    return HoldAnswer(hold.reason, hold.who, moment(hold.since) if hold.since else None)
+
+
+def answer_status(status: Status) -> StatusAnswer:
+    """A status."""
+    return StatusAnswer(
+        name=status.name,
+        state=status.state,
+        reason=status.reason or None,
+        phase=status.phase,
+        message=status.message,
+        vcpus=status.figures.get("vcpu.current"),
+        vcpus_maximum=status.figures.get("vcpu.maximum"),
+        memory=status.figures.get("memory.size"),
+        shares=status.figures.get("cputune.shares"),
+        uuid=status.uuid,
+        domain_id=status.domain_id,
+        manifest=status.manifest or None,
+        labels=status.labels,
+        conditions=tuple(answer_condition(each) for each in status.conditions),
+        due=status.due,
+        waiting=status.waiting,
+        refused=status.refused,
+        drifted=status.drifted,
+        unlisted=status.unlisted,
+        hold=answer_hold(status.hold) if status.hold else None,
+        step=status.step or None,
+        observed_revision=status.observed_revision,
+        applied_revision=status.applied_revision,
+        updated=moment(status.updated) if status.updated else None,
+        next_look=None if status.next_look is None else moment(status.next_look),
+    )
+
+
+def answer_problem(problem: Problem) -> ProblemAnswer:
+    """A problem of a manifest."""
+    place = problem.position
+    return ProblemAnswer(
+        *(place.file, place.line, place.column, problem.field, problem.message, problem.allowed)
+    )
+
+
+def answer_fleet(fleet: Fleet) -> FleetAnswer:
+    """All statuses, by name."""
+    return FleetAnswer(
+        fleet.version,
+        fleet.revision,
+        fleet.connected,
+        fleet.prune_held,
+        tuple(answer_status(status) for _, status in sorted(fleet.servers.items())),
+        tuple(answer_problem(each) for each in fleet.problems),
+    )
+
+
+def answer_event(event: Event) -> EventAnswer:
+    """An event."""
+    return EventAnswer(
+        *(event.number, moment(event.time), event.virtual_server, event.reason, event.message),
+        *(event.level, event.step, event.field, event.old, event.new, event.revision),
+    )
+
+
+def answer_description(description: Description) -> DescriptionAnswer:
+    """All about one virtual server."""
+    spec = description.spec
+    return DescriptionAnswer(
+        answer_status(description.status),
+        None if spec is None else {key: _without_secrets(key, each) for key, each in spec.items()},
+        description.lines,
+        tuple(answer_event(each) for each in description.events),
+    )
+
+
+def _without_secrets(key: str, value: Any) -> Any:
+    """A value of a manifest to be shown: a manifest need not hold passwords, but may."""
+    if isinstance(value, Mapping):
+        return {str(name): _without_secrets(str(name), each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(key, each) for each in value]
+    if any(word in key.lower() for word in _SECRET_KEYS):
+        return "(hidden)"
+    return hide_passwords(value) if isinstance(value, str) else value

@@ -1,0 +1,116 @@
+"""What the daemon would tell, found without it: for commands where none runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconvirt.api.answers import DescriptionAnswer, answer_description
+from reconvirt.cli.wanted import Wanted, connected, observe, plan_one, read_wanted
+from reconvirt.controller.config import Config
+from reconvirt.controller.desk import Description, Unknown
+from reconvirt.controller.holds import Hold, Holds
+from reconvirt.controller.outcome import Outcome, Phase, settle
+from reconvirt.controller.status import Fleet, Status, StatusBook
+from reconvirt.controller.surroundings import find_hold
+from reconvirt.domain.changes import Plan
+from reconvirt.domain.mark import read_mark
+from reconvirt.domain.observed import Observed
+from reconvirt.domain.show import figures_of
+from reconvirt.domain.side_by_side import Line, lay_side_by_side
+from reconvirt.domain.xmltree import parse_xml
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at libvirt came to.
+
+    Attributes:
+        fleet: the statuses.
+        wanted: what the manifests say.
+        observed: what libvirt has, by name.
+    """
+
+    fleet: Fleet
+    wanted: Wanted
+    observed: Mapping[str, Observed]
+
+    def status(self, name: str) -> Status:
+        """The status of one virtual server.
+
+        Raises:
+            Unknown: there is none of that name.
+        """
+        found = self.fleet.servers.get(name)
+        if found is None:
+            raise Unknown(
+                f"{name}: no manifest states it, and libvirt has none that reconvirt made"
+            )
+        return found
+
+    def lines(self, name: str) -> tuple[Line, ...]:
+        """Desired, configured and running values of one virtual server beside each other."""
+        self.status(name)
+        desired = self.wanted.desired.get(name)
+        return lay_side_by_side(desired, self.observed.get(name)) if desired else ()
+
+    def describe(self, name: str) -> DescriptionAnswer:
+        """All about one virtual server; nothing is known of what has happened to it."""
+        manifest = self.wanted.snapshot.manifests.get(name)
+        spec = manifest.spec if manifest else None
+        return answer_description(Description(self.status(name), spec, self.lines(name), ()))
+
+
+def look(config: Config, name: str | None = None) -> Look:
+    """Read the manifests and libvirt.
+
+    Args:
+        config: where they are.
+        name: the only virtual server of interest; None for all.
+
+    Raises:
+        Failure: one of them cannot be read.
+    """
+    wanted = read_wanted(config.desired, config=config)
+    chosen = {key: each for key, each in wanted.desired.items() if name in (None, key)}
+    with connected(config.connect) as hypervisor:
+        observed = observe(hypervisor, [name] if name else None)
+        plans = {
+            key: plan_one(hypervisor, each, observed.get(key), config.rules)
+            for key, each in chosen.items()
+        }
+    file = config.state_directory / "holds.json"
+    holds = Holds(file if os.access(file, os.R_OK) else None)
+    book = StatusBook()
+    book.describe(
+        revision=wanted.snapshot.revision, problems=wanted.snapshot.problems, connected=True
+    )
+    for key, plan in plans.items():
+        hold = find_hold(holds, chosen[key])
+        outcome = _outcome(plan, observed.get(key), hold)
+        manifest = wanted.snapshot.manifests[key]
+        book.update(
+            outcome,
+            figures=figures_of(outcome.observed),
+            hold=hold,
+            manifest=str(manifest.position),
+            labels=manifest.labels,
+        )
+    for key, each in observed.items():
+        if key not in wanted.desired and read_mark(parse_xml(each.config)) is not None:
+            message = "its manifest is gone or refused; it is left as it is"
+            outcome = Outcome(key, Phase.UNMANAGED, message, Plan(key), observed=each)
+            book.update(outcome, figures=figures_of(each), hold=holds.get(key))
+    return Look(book.fleet(), wanted, observed)
+
+
+def _outcome(plan: Plan, observed: Observed | None, hold: Hold | None) -> Outcome:
+    if hold is not None:
+        message = f"left alone: {hold}"
+        return Outcome(plan.name, Phase.HELD, message, plan, observed=observed, hold=str(hold))
+    if plan.steps and not plan.refused:
+        fields = dict.fromkeys(change.field for step in plan.steps for change in step.changes)
+        message = f"due: {', '.join(fields) or 'record'}"
+        return Outcome(plan.name, Phase.DIFFERS, message, plan, observed=observed)
+    return Outcome(plan.name, *settle(plan), plan, observed=observed)

@@ -1,0 +1,59 @@
+"""Why a virtual server is not as its manifest wants it, in a paragraph for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconvirt.controller.conditions import Kind, describe_changes
+from reconvirt.controller.outcome import Phase
+from reconvirt.controller.status import Fleet, Status
+from reconvirt.domain.effects import Effect
+
+_ADVICE = {
+    Phase.REFUSED: "Change its manifest, or what the message names; it is looked at again then.",
+    Phase.NO_ANSWER: "See what the guest does (virsh console); restart it, or undo the change.",
+    Phase.STALLED: "See libvirt's log; 'reconvirt reconcile {name}' tries it at once.",
+    Phase.FAILED: "It is tried again by itself, less and less often; "
+    "'reconvirt reconcile {name}' tries it at once.",
+    Phase.DRIFTED: "Take the change over into its manifest, undo it, or state "
+    "'policy: {{drift: correct}}'.",
+}
+
+
+def explain(status: Status, fleet: Fleet) -> str:
+    """What it is waiting for, and what can be done about it."""
+    return " ".join(_sentences(status, fleet))
+
+
+def _sentences(status: Status, fleet: Fleet) -> Iterator[str]:
+    where = f"{status.state} ({status.reason})" if status.reason else status.state
+    yield f"{status.name} is {where}." if where else f"{status.name} is not defined yet."
+    if status.hold is not None:
+        yield f"It is left alone: {status.hold}."
+        yield f"'reconvirt release {status.name}' ends that."
+    elif status.phase is Phase.CONVERGED:
+        yield f"{_sentence(status.message)} Nothing is waited for."
+    elif status.phase is not Phase.WAITING_FOR_RESTART:
+        yield _sentence(status.message)
+    restart = [each for each in status.waiting if each.effect is Effect.NEXT_START]
+    if restart:
+        yield f"These changes wait for a restart: {describe_changes(restart)}."
+        yield "Why: " + "; ".join(dict.fromkeys(each.reason for each in restart)) + "."
+        yield (
+            "Shut the guest down, and it is started with them; or state "
+            "'policy: {restart: automatic}' or 'on-guest-reboot'."
+        )
+    if status.phase in _ADVICE:
+        yield _ADVICE[status.phase].format(name=status.name)
+    if status.unlisted:
+        names = ", ".join(each.field for each in status.unlisted)
+        yield f"Attached by hand, and listed nowhere: {names}."
+    if status.condition(Kind.ORPHANED) is not None and fleet.prune_held:
+        yield f"Nothing is done about it: {fleet.prune_held}."
+    problems = [each for each in fleet.problems if status.name in str(each)]
+    for problem in problems:
+        yield f"Its manifest has a problem: {problem}."
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,113 @@
+"""Starting in order, not all at once, and not again and again what ends at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from reconvirt.controller.outcome import Outcome
+from reconvirt.domain.lifecycle import RUNS
+
+SETTLED_SECONDS = 60.0
+"""How long a virtual server must have run for its start to count as good."""
+
+_STEP_SECONDS = 10.0
+_LONGEST_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class StartRecord:
+    """How the starts of one virtual server went.
+
+    Attributes:
+        started_at: when it was last started by us and has not ended since; None otherwise.
+        failures: how often in a row it has ended soon after its start.
+        not_before: when it may be started again.
+    """
+
+    started_at: float | None = None
+    failures: int = 0
+    not_before: float = 0.0
+
+    def started(self, now: float) -> None:
+        """It was started."""
+        self.started_at = now
+
+    def ended_by_us(self) -> None:
+        """It ends since we have asked for it: that says nothing against it."""
+        self.started_at = None
+
+    def seen(self, now: float, *, runs: bool) -> None:
+        """It was looked at."""
+        if self.started_at is None:
+            return
+        settled = now - self.started_at >= SETTLED_SECONDS
+        if settled:
+            self.failures = 0
+        if runs:
+            return
+        self.started_at = None
+        if not settled:
+            self.failures += 1
+            self.not_before = now + min(_STEP_SECONDS * self.failures**2, _LONGEST_SECONDS)
+
+    def why_not_yet(self, now: float) -> str:
+        """Why it must not be started now; "" if it may."""
+        left = self.not_before - now
+        if left <= 0:
+            return ""
+        times = "once" if self.failures == 1 else f"{self.failures} times"
+        return f"it has ended {times} soon after its start; it is started again in {left:.0f} s"
+
+
+class StartGate:
+    """At most so many starts at a time; who waits is woken, the highest priority first.
+
+    Args:
+        most: how many.
+        on_free: called with the name of one that waited and whose turn it is.
+    """
+
+    def __init__(self, most: int, on_free: Callable[[str], None] = lambda _name: None) -> None:
+        self._most = most
+        self._on_free = on_free
+        self._lock = threading.Lock()
+        self._starting: set[str] = set()
+        self._waiting: dict[str, int] = {}
+
+    def enter(self, name: str, priority: int) -> bool:
+        """Whether one may start now; if not, it is woken when its turn has come."""
+        with self._lock:
+            self._waiting[name] = priority
+            free = self._most - len(self._starting)
+            first = sorted(self._waiting, key=lambda each: -self._waiting[each])[: max(free, 0)]
+            if name not in first:
+                return False
+            del self._waiting[name]
+            self._starting.add(name)
+            return True
+
+    def leave(self, name: str) -> None:
+        """A start is done, or has failed."""
+        with self._lock:
+            self._starting.discard(name)
+            best = max(self._waiting, key=self._waiting.__getitem__, default=None)
+        if best is not None:
+            self._on_free(best)
+
+    def forget(self, name: str) -> None:
+        """One does not want to start any more."""
+        with self._lock:
+            self._waiting.pop(name, None)
+
+
+def await_dependencies(needed: Iterable[str], outcomes: Mapping[str, Outcome]) -> str:
+    """Which of the virtual servers that must run before do not; "" if all do."""
+    missing = []
+    for name in sorted(needed):
+        outcome = outcomes.get(name)
+        observed = outcome.observed if outcome else None
+        if observed is None or observed.state not in RUNS:
+            missing.append(f"{name} ({observed.state if observed else 'not there'})")
+    return f"it waits for {', '.join(missing)} to run" if missing else ""

@@ -1,0 +1,59 @@
+"""What a host has and allows, for reconciling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from reconvirt.controller.config import Config
+from reconvirt.controller.dumps import NO_DUMPS, DumpDirectory
+from reconvirt.controller.history import History
+from reconvirt.controller.holds import Hold, Holds
+from reconvirt.controller.starts import StartGate
+from reconvirt.domain.desired import Desired
+from reconvirt.domain.rules import NO_RULES, HostRules
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a host has and allows.
+
+    Attributes:
+        rules: what it allows in manifests.
+        dumps: where crashed guests are dumped to.
+        not_yet: why a virtual server must wait with its start; "" if it need not.
+        hold: why a virtual server is left alone; None if it is not.
+        gate: lets only so many start at a time.
+        on_step: is told which step is being taken, and "" when it has ended.
+        history: is told what happens.
+    """
+
+    rules: HostRules = NO_RULES
+    dumps: DumpDirectory = NO_DUMPS
+    not_yet: Callable[[Desired], str] = lambda _desired: ""
+    hold: Callable[[Desired], str | None] = lambda desired: desired.hold
+    gate: StartGate = field(default_factory=lambda: StartGate(1_000_000))
+    on_step: Callable[[str, str], None] = lambda _name, _verb: None
+    history: History = field(default_factory=History)
+
+
+def surroundings_of(config: Config, holds: Holds, history: History) -> Surroundings:
+    """What the configuration of a host says of it."""
+    return Surroundings(
+        rules=config.rules,
+        dumps=DumpDirectory(config.dump_directory, config.most_dumps),
+        hold=lambda desired: _word(find_hold(holds, desired)),
+        history=history,
+    )
+
+
+def find_hold(holds: Holds, desired: Desired) -> Hold | None:
+    """Why a virtual server is left alone: a person has said so, or its manifest does."""
+    kept = holds.get(desired.name)
+    if kept is None and desired.hold is not None:
+        return Hold(desired.hold, "manifest", 0.0)
+    return kept
+
+
+def _word(hold: Hold | None) -> str | None:
+    return None if hold is None else str(hold)

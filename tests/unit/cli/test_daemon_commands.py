@@ -1,0 +1,122 @@
+"""The commands that ask the daemon, where none runs or where it refuses; and how answers look."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(sys.executable).with_name("reconvirt")
+ROOT = Path(__file__).parents[3]
+ASKING = (("get",), ("describe", "web1"), ("diff", "web1"), ("why", "web1"))
+STEERING = (
+    ("events",),
+    ("get", "--watch"),
+    ("reconcile", "web1"),
+    ("reconcile", "--source"),
+    ("hold", "web1", "--reason", "x"),
+    ("release", "web1"),
+    ("approve", "prune"),
+)
+
+
+def run(*arguments: str, path: Path, **environment: str) -> tuple[int, str, str]:
+    """Exit status, output and errors."""
+    done = subprocess.run(
+        [PROGRAM, *arguments],
+        env={
+            "PATH": os.environ["PATH"],
+            "RECONVIRT_SOCKET": str(path),
+            "RECONVIRT_CONNECT": "test:///default",
+            "RECONVIRT_DESIRED": str(ROOT / "desired"),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> Path:
+    """A socket that is not there."""
+    return tmp_path / "api.sock"
+
+
+@pytest.mark.parametrize("command", ASKING)
+def test_libvirt_is_read_where_no_daemon_runs(command: tuple[str, ...], nobody: Path) -> None:
+    """And that is said beside the result, not in it."""
+    status, out, err = run(*command, "-o", "json", path=nobody)
+
+    assert status == (2 if command[0] == "diff" else 0)
+    assert f"no daemon listens at {nobody}; what follows is read from libvirt" in err
+    assert "web1" in json.dumps(json.loads(out))
+
+
+@pytest.mark.parametrize("command", STEERING)
+def test_the_others_say_what_to_do(command: tuple[str, ...], nobody: Path) -> None:
+    """Without a daemon nobody could do it."""
+    status, out, err = run(*command, path=nobody)
+
+    assert (1, "") == (status, out)
+    assert f"no daemon listens at {nobody}\nIs it running" in err
+    assert "--socket" in err
+
+
+def test_the_socket_of_a_killed_daemon_is_no_daemon(nobody: Path) -> None:
+    """It refuses connections."""
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(nobody))
+
+    assert "Is it running" in run("events", path=nobody)[2]
+    assert 0 == run("get", path=nobody)[0]
+
+
+def test_who_names_libvirt_on_the_command_line_does_not_mean_the_daemon(nobody: Path) -> None:
+    """It is not even asked."""
+    status, _, err = run("get", "--connect", "test:///default", path=nobody)
+
+    assert (0, "") == (status, err)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"nonsense\r\n\r\n", "does not answer as it should"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{]", "does not answer as it should"),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n{}", "the daemon refuses"),
+        (b"", "does not answer as it should"),
+    ],
+)
+def test_an_odd_daemon(nobody: Path, answer: bytes, words: str) -> None:
+    """Whatever it is that listens there."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(nobody))
+        listener.listen()
+        command = [PROGRAM, "events", "--socket", nobody]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            connection.sendall(answer)
+            connection.close()
+            _, err = process.communicate(timeout=60)
+
+    assert 1 == process.returncode
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_reconcile_wants_one_of_two(nobody: Path) -> None:
+    for arguments in ((), ("web1", "--source")):
+        status, _, err = run("reconcile", *arguments, path=nobody)
+
+        assert 1 == status
+        assert "either NAME or --source must be given" in err

@@ -22,6 +22,7 @@ metadata:
   uuid: 6695eb01-f6a4-8304-79aa-97f2502e193f
   labels: {tier: "<i>front</i>"}
 spec:
+  title: "<b>Bold</b>"
   memory: 16 GiB
   vcpu: 2
   os: {arch: x86_64, machine: pc}

@@ -17,6 +17,8 @@ from testbed.manifests import (
     switch_interface,
 )
 from testbed.program import Daemon, Following, Reconvirt
+from testbed.prometheus import Prometheus
+from testbed.scrape import Scrape, address_of, scrape
 from testbed.seen import addresses, assert_settled, config, disks, live, outcome, verbs
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
@@ -33,11 +35,14 @@ __all__ = [
     "Guest",
     "LibvirtHost",
     "NotSeen",
+    "Prometheus",
     "Reconvirt",
+    "Scrape",
     "Slot",
     "SwitchError",
     "SwitchTakenError",
     "VirshError",
+    "address_of",
     "addresses",
     "assert_settled",
     "block_disk",
@@ -51,6 +56,7 @@ __all__ = [
     "interface",
     "live",
     "outcome",
+    "scrape",
     "sweep",
     "switch_interface",
     "traces",

@@ -9,45 +9,28 @@ All that looks at libvirt or waits is done in threads, as everywhere in the daem
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import threading
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reconvirt.api.app import make_app
 from reconvirt.api.page import make_page
-from reconvirt.api.peers import find_access, peer_of
+from reconvirt.api.peers import find_access
+from reconvirt.api.protocols import LimitedProtocol, PeerProtocol
 from reconvirt.api.sockets import UnixListener, listen_on_loopback
 from reconvirt.api.streams import Streams
 from reconvirt.controller.config import Config
 from reconvirt.controller.desk import Desk
 
 _END_SECONDS = 3
-_MOST_CONNECTIONS = 256
 
 _log = structlog.get_logger(__name__)
-
-
-class PeerProtocol(H11Protocol):
-    """HTTP/1.1 over a unix socket; each request's state has the ``peer`` that makes it."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Find out who is there."""
-        super().connection_made(transport)
-        try:
-            peer = peer_of(transport.get_extra_info("socket"))
-        except OSError as error:
-            _log.warning("connection refused: it cannot be told who is there", error=str(error))
-            transport.abort()
-            return
-        self.app_state = {**self.app_state, "peer": peer}
 
 
 class Server:
@@ -117,10 +100,10 @@ class Server:
             return
         host = f"[{address}]" if ":" in address else address
         self.page_url = f"http://{host}:{port}/"
-        self._add(make_page(self._desk, address, self._streams), opened, http="h11")
+        self._add(make_page(self._desk, address, self._streams), opened, http=LimitedProtocol)
         _log.info("page served", url=self.page_url)
 
-    def _add(self, app: Starlette, opened: socket.socket, http: Any) -> None:
+    def _add(self, app: Starlette, opened: socket.socket, http: type[asyncio.Protocol]) -> None:
         config = uvicorn.Config(
             app,
             http=http,
@@ -131,14 +114,15 @@ class Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_END_SECONDS,
         )
         self._servers.append((uvicorn.Server(config), opened))
 
     def _run(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             asyncio.run(self._serve())
+        except Exception:  # noqa: BLE001 - the daemon goes on with its work
+            _log.exception("unexpected end of interface and page, please report it")
 
     async def _serve(self) -> None:
         await asyncio.gather(*(server.serve(sockets=[opened]) for server, opened in self._servers))

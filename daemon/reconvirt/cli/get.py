@@ -75,6 +75,8 @@ def _print(fleet: Fleet, form: str) -> None:
 
 def _print_notices(fleet: Fleet) -> None:
     printer = output.console(stderr=True)
+    if not fleet["revision"]:
+        printer.print("the daemon has only just begun, and read no manifests yet", soft_wrap=True)
     if not fleet["connected"]:
         printer.print("[red]error[/] the daemon has no connection to libvirt", soft_wrap=True)
     for each in fleet["problems"]:

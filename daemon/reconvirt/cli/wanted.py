@@ -75,7 +75,7 @@ def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
     for path in paths:
         if not path.exists():
             raise Failure(f"{path}: there is no such file or directory")
-    strict = config is not None and config.strict
+    strict = config is not None and not config.source.trust_writable
     files = read_paths(paths, strict=strict)
     snapshot = assemble([load_file(each) for each in files], revision_of(files))
     return _wanted(snapshot, config or Config())

@@ -16,6 +16,7 @@ from reconvirt.controller.config import Config
 from reconvirt.controller.config.settings import settings_of
 from reconvirt.controller.desk import Desk
 from reconvirt.controller.engine import Engine
+from reconvirt.controller.fleet import FleetView
 from reconvirt.controller.glance import Glances
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Holds
@@ -32,6 +33,7 @@ from reconvirt.domain.show import figures_of
 from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
 from reconvirt.manifest.model import Manifest, Problem, Snapshot
+from reconvirt.metrics.service import MetricsService
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +61,11 @@ class Daemon:
         self._holds = Holds(config.state_directory / "holds.json")
         self._source = make_source(config, keep=True)
         self._link = Link(config.connect, self._connected, self._heard)
+        self._fleet = FleetView(lambda: self._link.up)
+        self._metrics = MetricsService(
+            config.metrics.settings, config.connect, self._fleet.status, workers=config.workers
+        )
+        self._fleet.observer = self._metrics.observer
         self._engine = Engine(
             self._link.current,
             workers=config.workers,
@@ -69,6 +76,7 @@ class Daemon:
             surroundings=replace(
                 surroundings_of(config, self._holds, self._history), on_step=self._book.step
             ),
+            observer=self._metrics.observer,
         )
         self._pruner = Pruner(self._link.current, config.source_name, self._history, self._prune)
         self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
@@ -103,6 +111,7 @@ class Daemon:
         with self._signals():
             _log.info("started", desired=name_source(self._config), connect=self._config.connect)
             self._engine.start()
+            self._metrics.start()
             for thread in threads:
                 thread.start()
             try:
@@ -114,6 +123,7 @@ class Daemon:
                     self._source.poke()
                     self._engine.stop()
                     self._link.stop()
+                    self._metrics.stop()
                     for thread in threads:
                         thread.join()
                 _log.info("stopped")
@@ -179,6 +189,7 @@ class Daemon:
                     manifest,
                     desire(manifest, self._config.policy.policy, self._config.source_name),
                 )
+        self._fleet.accepted(snapshot)
         self._manifests = manifests
         _log.info(
             "manifests read",
@@ -204,6 +215,7 @@ class Daemon:
     def _heard(self, name: str, kind: str, device: str) -> None:
         # On libvirt's event thread: only a name is put in the queue.
         _log.debug("event", virtual_server=name, kind=kind, device=device or None)
+        self._metrics.heard(name, kind, managed=name in self._engine.wanted)
         self._engine.heard(name, kind, device)
 
     def _prune(self, orphans: Mapping[str, Orphan], verdict: Verdict) -> None:
@@ -218,6 +230,7 @@ class Daemon:
             self._publish(Outcome(name, Phase.UNMANAGED, message, Plan(name)))
 
     def _publish(self, outcome: Outcome) -> None:
+        self._fleet.settled(outcome)
         known = self._manifests.get(outcome.name)
         if known is None and outcome.name not in self._orphans:
             self._book.remove(outcome.name)

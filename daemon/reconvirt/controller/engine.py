@@ -25,6 +25,7 @@ from reconvirt.domain.desired import Desired
 from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorDown
+from reconvirt.metrics.observer import SILENT, Observer
 
 _DOWN_PAUSE = 1.0
 _ERRORS = (Phase.FAILED, Phase.STALLED)
@@ -48,6 +49,7 @@ class Engine:
         most_starts: how many virtual servers are started at a time.
         on_down: told when a call found the connection broken.
         on_outcome: told each outcome.
+        observer: told of what waits, what is worked on, and what goes wrong.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class Engine:
         most_starts: int = 4,
         on_down: Callable[[], None] = lambda: None,
         on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
+        observer: Observer = SILENT,
     ) -> None:
-        self.queue: WorkQueue[str] = WorkQueue()
+        self.queue: WorkQueue[str] = WorkQueue(observer=observer)
+        self._observer = observer
         self.resync = resync
         self.pulse = Pulse(workers)
         self._stopping = threading.Event()
@@ -170,6 +174,7 @@ class Engine:
                 _log.exception("unexpected error, please report it", virtual_server=name)
                 message = f"unexpected error, please report it: {error!r}"
                 self._publish(Outcome(name, Phase.FAILED, message, Plan(name), retry=True))
+                self._observer.panicked(name)
                 self.queue.add_rate_limited(name)
             finally:
                 self.queue.done(name)
@@ -187,6 +192,7 @@ class Engine:
         except HypervisorDown:
             # Whoever makes the connection again has everything looked at; this is for the rest.
             self._on_down()
+            self._observer.reconciled(name, "error")
             self.queue.add_after(name, _DOWN_PAUSE, Priority.RESYNC)
             return
         self._publish(outcome)

@@ -48,6 +48,7 @@ STALLED_SECONDS = 900.0
 """How long until what has stalled is tried again although nothing was heard of it."""
 
 _MOST_STEPS = 256
+_BY_WORD = ("destroyed", "saved", "migrated")
 
 _log = structlog.get_logger(__name__)
 
@@ -157,16 +158,16 @@ class Reconciler:
         self._memories.pop(name, None)
         self._around.gate.forget(name)
 
+    def admit(self, rules: HostRules) -> None:
+        """Hold manifests against other rules of the host from now on."""
+        self._around = replace(self._around, rules=rules)
+
     def try_anew(self, name: str) -> None:
         """Forget what was asked for and what has failed: somebody has said to try again."""
         if (memory := self._memories.get(name)) is not None:
             memory.requests = Requests(memory.requests.policy)
             memory.failure, memory.starts = None, StartRecord()
             memory.restarted_for = frozenset()
-
-    def admit(self, rules: HostRules) -> None:
-        """Hold manifests against other rules of the host from now on."""
-        self._around = replace(self._around, rules=rules)
 
     def refuse_removal(self, name: str, alias: str) -> None:
         """A guest has refused to release a device; called on libvirt's event thread."""
@@ -274,7 +275,11 @@ class Reconciler:
     ) -> Circumstances:
         now = self._clock()
         state = observed.state if observed else None
-        memory.starts.seen(now, runs=state not in (None, State.SHUTOFF, State.CRASHED))
+        memory.starts.seen(
+            now,
+            runs=state not in (None, State.SHUTOFF, State.CRASHED),
+            by_itself=observed is not None and observed.reason not in _BY_WORD,
+        )
         return Circumstances(
             memory.requests.shutdown_asked(now),
             memory.starts.why_not_yet(now) or self._around.not_yet(desired),
@@ -340,6 +345,13 @@ class Reconciler:
         verb = step.action.verb
         if not step.changes:
             _log.debug("step done", step=verb, message=message)
+        is_new = isinstance(step.action, Define) and not step.action.base
+        if level == "error" or is_new:
+            # It has failed, or was made, as a whole: one event tells it.
+            message = message or "it is defined"
+            fields = ", ".join(dict.fromkeys(change.field for change in step.changes))
+            self._around.history.tell(name, reason, message, level=level, step=verb, field=fields)
+            return
         for change in step.changes:
             self._around.history.tell(
                 name,

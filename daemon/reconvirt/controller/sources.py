@@ -36,7 +36,7 @@ def make_source(config: Config, *, keep: bool = False) -> Source:
         config: the configuration.
         keep: whether the last good commit is written down for the next start.
     """
-    strict = config.strict
+    strict = not config.source.trust_writable
     if config.source.git is not None:
         memory = config.state_directory / "good-commit"
         return GitSource(config.source.git, config.rescan_seconds, memory, keep=keep, strict=strict)

@@ -38,8 +38,14 @@ class StartRecord:
         """It ends since we have asked for it: that says nothing against it."""
         self.started_at = None
 
-    def seen(self, now: float, *, runs: bool) -> None:
-        """It was looked at."""
+    def seen(self, now: float, *, runs: bool, by_itself: bool = True) -> None:
+        """It was looked at.
+
+        Args:
+            now: seconds that never go back.
+            runs: whether it is there.
+            by_itself: whether it has ended by itself, and not by somebody's word.
+        """
         if self.started_at is None:
             return
         settled = now - self.started_at >= SETTLED_SECONDS
@@ -48,7 +54,7 @@ class StartRecord:
         if runs:
             return
         self.started_at = None
-        if not settled:
+        if not settled and by_itself:
             self.failures += 1
             self.not_before = now + min(_STEP_SECONDS * self.failures**2, _LONGEST_SECONDS)
 

@@ -17,6 +17,7 @@ from enum import IntEnum
 from typing import Generic, TypeVar
 
 from reconvirt.controller.backoff import Backoff
+from reconvirt.metrics.observer import SILENT, Observer
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -40,11 +41,16 @@ class WorkQueue(Generic[Key]):
     Args:
         clock: seconds that never go back.
         backoff: how long a key that has failed waits.
+        observer: told of what waits and what is worked on.
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, backoff: Backoff | None = None
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        backoff: Backoff | None = None,
+        observer: Observer = SILENT,
     ) -> None:
+        self._observer = observer
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._changed = threading.Condition()
@@ -82,6 +88,7 @@ class WorkQueue(Generic[Key]):
         """Have a key that has failed looked at again, later each time; the seconds until then."""
         with self._changed:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
+        self._observer.retried(key)
         delay = self._backoff.delay(failures)
         self.add_after(key, delay, Priority.CHANGE)
         return delay
@@ -116,6 +123,7 @@ class WorkQueue(Generic[Key]):
                 self._take_due(now)
                 if (key := self._pop()) is not None:
                     self._working[key] = now
+                    self._observer.taken(key)
                     return key
                 pauses = [due - now for due in self._next_times(end)]
                 if end is not None and now >= end:
@@ -126,6 +134,7 @@ class WorkQueue(Generic[Key]):
         """The work on a key is done; if it was added meanwhile, it waits again."""
         with self._changed:
             self._working.pop(key, None)
+            self._observer.finished(key)
             priority = self._again.pop(key, None)
             if priority is not None and not self._closed:
                 self._add(key, priority)
@@ -161,6 +170,7 @@ class WorkQueue(Generic[Key]):
         known = self._waiting.get(key)
         if known is None or priority > known:
             self._waiting[key] = priority
+            self._observer.queued(key, priority.name.lower())
             heapq.heappush(self._ready, (-priority, next(self._order), key))
             self._changed.notify()
 

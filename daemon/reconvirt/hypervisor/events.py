@@ -28,6 +28,9 @@ _EVENTS = {
     "job-completed": libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED,
     "metadata-change": libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
 }
+EVENT_KINDS = tuple(_EVENTS)
+"""What events may be about."""
+
 _CLOSE_REASONS = {
     libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "error",
     libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirt has ended",

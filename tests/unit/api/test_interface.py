@@ -8,15 +8,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from office import Office
+from reconvirt.api.protocols import MOST_CONNECTIONS
 from reconvirt.api.server import Server
 from reconvirt.cli.client import Client, one
 from reconvirt.cli.failure import Failure
 from reconvirt.controller.config import Config
+from testbed.waiting import wait_until
 
 Check = Callable[[str, Any], None]
 
@@ -178,6 +181,42 @@ def test_too_many_streams_are_refused(client: Client, monkeypatch: pytest.Monkey
 
     with pytest.raises(Failure, match="1 streams are open already"):
         next(client.stream("watch"))
+
+
+def open_files() -> int:
+    """How many this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("where", ["socket", "page"])
+def test_those_who_only_connect_do_no_harm(
+    server: Server, config: Config, client: Client, where: str
+) -> None:
+    """The daemon keeps its files for itself; who waits too long is sent away."""
+    before = open_files()
+    idle = []
+    for _ in range(2 * MOST_CONNECTIONS):
+        family = socket.AF_UNIX if where == "socket" else socket.AF_INET
+        each = socket.socket(family)
+        address = ("127.0.0.1", config.page.port)
+        each.connect(str(config.socket.path) if where == "socket" else address)
+        idle.append(each)
+    ours = len(idle)
+    wait_until(
+        lambda: open_files() - before - ours <= MOST_CONNECTIONS + 10,
+        10,
+        "the rest to be sent away",
+    )
+
+    wait_until(
+        lambda: open_files() - before - ours <= 10,
+        30,
+        "the silent ones to be sent away",
+    )
+    assert client.get("virtual-servers")
+    assert server.page_url
+    for each in idle:
+        each.close()
 
 
 @pytest.mark.parametrize(

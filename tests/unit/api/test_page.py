@@ -49,6 +49,8 @@ def test_one_virtual_server(server: Server, office: Office) -> None:
     assert ["live.js"] == [each.get("src").strip("/") for each in page.xpath("//script")]
     assert "<script>alert(1)</script>" in page.text_content()
     assert "<i>front</i>" in page.text_content()
+    assert "<b>Bold</b>" in page.xpath("//table[@class='lines']")[0].text_content()
+    assert [] == page.xpath("//b | //i")
     headings = [each.text_content().strip() for each in page.xpath("//h2")]
     assert ["Conditions", "What is not as wanted", "Values", "Events", "Manifest"] == headings
     assert "graphics" in text

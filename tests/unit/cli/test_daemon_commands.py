@@ -120,3 +120,18 @@ def test_reconcile_wants_one_of_two(nobody: Path) -> None:
 
         assert 1 == status
         assert "either NAME or --source must be given" in err
+
+
+def test_holds_are_seen_without_a_daemon(nobody: Path, tmp_path: Path) -> None:
+    """They stand in a file, and outlive it."""
+    (tmp_path / "holds.json").write_text(
+        '{"web1": {"reason": "new disk", "who": "erika", "since": 1.0}}'
+    )
+    settings = tmp_path / "reconvirt.toml"
+    settings.write_text(f'state_directory = "{tmp_path}"\n')
+
+    _, out, _ = run("get", "web1", "-o", "json", "--config", str(settings), path=nobody)
+
+    (status,) = json.loads(out)["virtualServers"]
+    assert ("held", "erika") == (status["phase"], status["hold"]["who"])
+    assert "1970-01-01T00:00:01.000Z" == status["hold"]["since"]

@@ -52,6 +52,8 @@ def test_a_file_that_is_not_named_need_not_be_there(monkeypatch: pytest.MonkeyPa
         ("log_level = 'loud'", "log_level: 'loud' is none of debug, info, warning, error"),
         ("connect = ''", "connect: '' is not a text"),
         ("desired = 3", "desired: 3 is not a text"),
+        ("[page]\nport = -1", r"page.port: -1 "),
+        ("[socket]\nread_group = 100", r"socket.read_group: 100 "),
         ("[section]\nx = 1", "section: there is no such setting"),
     ],
 )
@@ -102,8 +104,8 @@ def test_drop_ins_are_merged_in_the_order_of_their_names(file: Path) -> None:
         ("[admission]\ndisk_roots = '/x'", "admission.disk_roots: '/x' is not a list"),
         ("[admission]\ndisk_roots = [1]", "admission.disk_roots: 1 is not a text"),
         ("[admission]\nmax_memory = '4 elephants'", "admission.max_memory: .*such as 64 GiB"),
-        ("[metrics]\nport = 70000", "metrics.port: 70000 is more than 65535"),
-        ("[metrics]\naddress = 'a b'", "metrics.address: 'a b' does not fit; such as 127.0.0.1"),
+        ("[page]\nport = 70000", "page.port: 70000 is more than 65535"),
+        ("[page]\naddress = 'a b'", "page.address: 'a b' does not fit; such as 127.0.0.1"),
         ("[source.git]\npath = 'x'", "source.git.repository: it must be stated"),
         (
             "[source.git]\nrepository = '/r'\nbranch = 'b'\ntag = 't'",

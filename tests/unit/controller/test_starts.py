@@ -41,6 +41,14 @@ class TestRecord:
 
         assert "" == record.why_not_yet(2)
 
+    def test_what_somebody_has_ended_is_no_failure(self) -> None:
+        """It is started again at once."""
+        record = StartRecord()
+        record.started(0)
+        record.seen(1, runs=False, by_itself=False)
+
+        assert "" == record.why_not_yet(1)
+
     def test_the_wait_is_told(self) -> None:
         """How often it has ended, and how long it takes."""
         record = StartRecord()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from reconvirt.controller.config.admission import AdmissionSettings, is_local
+from reconvirt.controller.config.metrics import MetricsSection
 from reconvirt.controller.config.policies import PolicySettings
 from reconvirt.controller.config.settings import section, setting
 from reconvirt.controller.config.source import SourceSettings
@@ -18,21 +19,6 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 _SECONDS = "a number of seconds"
 _GROUP = r"[a-z_][a-z0-9_-]*[$]?"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsSettings:
-    """Where the metrics are served."""
-
-    enabled: bool = setting(False, about="whether metrics are served")
-    address: str = setting(
-        "127.0.0.1",
-        about="the address to listen on; anything else than loopback lets other hosts read the "
-        "names and loads of all virtual servers",
-        pattern=r"[0-9a-fA-F:.]+",
-        examples=("127.0.0.1", "::1"),
-    )
-    port: int = setting(9177, about="the TCP port", least=1, most=65535)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +140,7 @@ class Config:
     policy: PolicySettings = section(
         PolicySettings, about="what holds for manifests that state no `spec.policy`"
     )
-    metrics: MetricsSettings = section(MetricsSettings, about="where the metrics are served")
+    metrics: MetricsSection = section(MetricsSection, about="how metrics are collected and served")
     socket: SocketSettings = section(SocketSettings, about="the daemon's local socket")
     page: PageSettings = section(PageSettings, about="where the status page is served")
 
@@ -166,11 +152,6 @@ class Config:
         """
         admission = self.admission.admission(local=is_local(self.connect))
         return HostRules(passthrough=self.allow_passthrough, admission=admission)
-
-    @property
-    def strict(self) -> bool:
-        """Whether manifests are refused that others than their owner can write to."""
-        return self.admission.enforce and not self.source.trust_writable
 
     def objections(self) -> Iterator[tuple[str, str]]:
         """What does not fit together."""

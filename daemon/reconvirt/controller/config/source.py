@@ -88,9 +88,7 @@ class SourceSettings:
     )
     git: GitSettings | None = setting(None, about="a git repository instead of a directory")
     trust_writable: bool = setting(
-        False,
-        about="whether manifests are read although their group or others can write to them; "
-        "without `admission.enforce` they are in any case",
+        False, about="whether manifests are read although their group or others can write to them"
     )
 
     def objections(self) -> Iterator[tuple[str, str]]:

@@ -143,16 +143,16 @@ def test_manifests_that_others_can_write_are_refused(settings: Path, tmp_path: P
     file = folder / "web1.yaml"
     file.write_text((ROOT / "desired" / "web1.yaml").read_text(encoding="utf-8"))
     file.chmod(0o666)
-    settings.write_text("")
+    settings.write_text("[admission]\nenforce = true\n")
     options = ("--config", settings, "--desired", folder, "--against", "test:///default")
 
     said = reconvirt("plan", *options, status=1)
     assert "its group and everybody can write to it (chmod go-w)" in said
     assert "1 manifest good" in reconvirt("validate", folder)
 
-    settings.write_text("[source]\ntrust_writable = true\n")
+    settings.write_text("[admission]\nenforce = true\n[source]\ntrust_writable = true\n")
     assert "1 with changes" in reconvirt("plan", *options, status=2)
-    settings.write_text("")
+    settings.write_text("[admission]\nenforce = true\n")
     file.chmod(0o644)
     folder.chmod(0o777)
     assert f"{folder}: everybody" in reconvirt("plan", *options, status=1).replace(

@@ -58,6 +58,7 @@ def verbs(report: dict[str, Any]) -> list[str]:
 
 def outcome(report: dict[str, Any]) -> dict[str, Any]:
     """The only virtual server in a report."""
+    only: dict[str, Any]
     (only,) = report["virtualServers"]
     return only
 

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from testbed import Desired, Guest, LibvirtHost, Reconvirt, SwitchTakenError, domain_xml
+from testbed import (
+    Desired,
+    Guest,
+    LibvirtHost,
+    Reconvirt,
+    SecondHost,
+    SwitchTakenError,
+    domain_xml,
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
@@ -29,6 +37,24 @@ def host() -> Iterator[LibvirtHost]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     with LibvirtHost.take() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def second_host(host: LibvirtHost) -> Iterator[SecondHost]:
+    """Another libvirt host beside the first, connected with it."""
+    with SecondHost(host) as started:
+        yield started
+
+
+@pytest.fixture
+def pair(
+    host: LibvirtHost, second_host: SecondHost, unique_name: Callable[..., str]
+) -> Iterator[tuple[LibvirtHost, SecondHost]]:
+    """Both hosts; virtual servers that bear a unique name are gone from both after the test."""
+    assert unique_name
+    yield host, second_host
+    second_host.mend()
+    second_host.destroy_everything()
 
 
 @pytest.fixture(scope="session")

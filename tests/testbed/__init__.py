@@ -16,6 +16,7 @@ from testbed.manifests import (
     switch_interface,
 )
 from testbed.program import Daemon, Reconvirt
+from testbed.second import SecondHost
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
@@ -30,6 +31,7 @@ __all__ = [
     "LibvirtHost",
     "NotSeen",
     "Reconvirt",
+    "SecondHost",
     "Slot",
     "SwitchError",
     "SwitchTakenError",

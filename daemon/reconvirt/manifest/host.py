@@ -128,7 +128,7 @@ def host_schema() -> Schema:
                 "type": "array",
                 "title": "Shared directories",
                 "description": "Directories that are the same on every host that states them.",
-                "items": {"type": "string", "pattern": "^/"},
+                "items": {"type": "string", "pattern": "^/.+$", "examples": ["/srv/images"]},
                 "uniqueItems": True,
             },
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,17 @@ class Config:
         about="whether `spec.xml` may hand arguments through to QEMU (`qemu:commandline`), which "
         "can do anything on the host",
     )
+    host_name: str | None = setting(
+        None,
+        about="the name of this host, as its Host manifest has it; the machine's own if not stated",
+        pattern=r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
+        examples=("zhost1",),
+    )
+    claims: Literal["inventory"] = setting(
+        "inventory",
+        about="how it is made sure that a virtual server runs on one host only; inventory: the "
+        "other hosts are asked before it is defined or started",
+    )
     source_name: str = setting(
         "desired",
         about="what this source of manifests is called; only virtual servers that came from it "
@@ -129,6 +141,11 @@ class Config:
     )
     metrics: MetricsSettings = section(MetricsSettings, about="where the metrics are served")
     socket: SocketSettings = section(SocketSettings, about="the daemon's local socket")
+
+    @property
+    def own_host(self) -> str:
+        """The name of this host."""
+        return self.host_name or platform.node() or "localhost"
 
     @property
     def rules(self) -> HostRules:

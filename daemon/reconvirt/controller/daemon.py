@@ -19,6 +19,7 @@ from reconvirt.controller.engine import Engine
 from reconvirt.controller.glance import Glances
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Holds
+from reconvirt.controller.house import House
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan, Verdict
 from reconvirt.controller.pruner import Pruner
@@ -58,6 +59,7 @@ class Daemon:
             config.desired, debounce=config.debounce_seconds, rescan=config.rescan_seconds
         )
         self._link = Link(config.connect, self._connected, self._heard)
+        self._house = House(config, self._hint, self._book.move, self._history)
         self._engine = Engine(
             self._link.current,
             workers=config.workers,
@@ -66,7 +68,9 @@ class Daemon:
             on_down=self._down,
             on_outcome=self._publish,
             surroundings=replace(
-                surroundings_of(config, self._holds, self._history), on_step=self._book.step
+                surroundings_of(config, self._holds, self._history),
+                on_step=self._book.step,
+                placement=self._house.placement,
             ),
         )
         self._pruner = Pruner(self._link.current, config.source_name, self._history, self._prune)
@@ -101,6 +105,7 @@ class Daemon:
                 _log.info("stopping")
                 self._stop.set()
                 self._source.poke()
+                self._house.migrations.stop()
                 self._engine.stop()
                 self._link.stop()
                 for thread in threads:
@@ -165,8 +170,14 @@ class Daemon:
             held_at_last_good=sorted(snapshot.retained),
         )
         wanted = {name: desired for name, (_, desired) in manifests.items()}
+        moved = self._house.take(snapshot.hosts)
         self._engine.want(wanted)
+        if moved:
+            self._engine.look_at_all()
         self._pruner.want(snapshot, wanted)
+
+    def _hint(self, name: str) -> None:
+        self._engine.hint(name)
 
     def _connected(self) -> None:
         # Events were missed while there was no connection.

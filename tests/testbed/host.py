@@ -260,6 +260,10 @@ class LibvirtHost:
         target = f"--target={self._daemons['namespace'].pid}"
         return "nsenter", target, *self.NAMESPACES, *command
 
+    def where(self, *command: str) -> tuple[str, ...]:
+        """A command as it is run so that it sees this host's network and directories."""
+        return command
+
     @property
     def remote_uri(self) -> str:
         """How the other host reaches this one, after `listen`."""

@@ -22,6 +22,7 @@ class Reconvirt:
     def __init__(self, host: LibvirtHost, desired: Path, directory: Path) -> None:
         self._desired = desired
         self._directory = directory
+        self._program = host.where(str(PROGRAM))
         self._log = directory / "daemon.log"
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RECONVIRT_")},
@@ -53,7 +54,7 @@ class Reconvirt:
     def __call__(self, *arguments: str | Path, status: int = 0) -> str:
         """What a command prints, which must end with this status: output, or else errors."""
         done = subprocess.run(
-            [PROGRAM, *arguments],
+            [*self._program, *arguments],
             env=self._environment,
             capture_output=True,
             text=True,
@@ -79,7 +80,7 @@ class Reconvirt:
 
     def run(self, *arguments: str) -> "Daemon":
         """`reconvirt run`, for a with statement."""
-        return Daemon([str(PROGRAM), "run", *arguments], self._environment, self._log)
+        return Daemon([*self._program, "run", *arguments], self._environment, self._log)
 
 
 class Daemon:

@@ -57,6 +57,10 @@ class SecondHost(LibvirtHost):
         """The same file on both hosts: what a guest says goes on in it after a migration."""
         return self._first.console_log(name)
 
+    def where(self, *command: str) -> tuple[str, ...]:
+        """Inside the namespaces."""
+        return self.inside(*command)
+
     def cut(self) -> None:
         """Take the network between the hosts away."""
         subprocess.run(["ip", "link", "set", self._cable, "down"], check=True)

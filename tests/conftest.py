@@ -18,6 +18,7 @@ from testbed import (
     Reconvirt,
     SecondHost,
     SwitchTakenError,
+    Two,
     domain_xml,
 )
 
@@ -117,3 +118,11 @@ def desired(tmp_path: Path, host: LibvirtHost, guest: Guest) -> Desired:
 def reconvirt(host: LibvirtHost, desired: Desired, tmp_path: Path) -> Reconvirt:
     """The program, on the private host and the directory `desired`."""
     return Reconvirt(host, desired.path, tmp_path)
+
+
+@pytest.fixture
+def two(pair: tuple[LibvirtHost, SecondHost], desired: Desired, tmp_path: Path) -> Iterator[Two]:
+    """Two hosts and their daemons, which are not started."""
+    both = Two(pair, desired, tmp_path)
+    yield both
+    both.stop()

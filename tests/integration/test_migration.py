@@ -3,80 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from testbed import (
-    Console,
-    Desired,
-    LibvirtHost,
-    Reconvirt,
-    SecondHost,
-    VirshError,
-    disk,
-    interface,
-    wait_until,
-)
+from testbed import Console, Two, disk, interface
 
 Name = Callable[..., str]
 UNSAFE = {"migration": {"unsafe": True}}
-MOVE_SECONDS = 120.0
-
-
-class Two:
-    """Two hosts with a daemon each, which read the same manifests."""
-
-    def __init__(
-        self, hosts: tuple[LibvirtHost, SecondHost], desired: Desired, directory: Path
-    ) -> None:
-        self.hosts = hosts
-        self.desired = desired
-        self.programs = []
-        for host in hosts:
-            place = directory / host.NAME
-            place.mkdir()
-            program = Reconvirt(host, desired.path, place)
-            program.configure(host_name=host.NAME, resync_seconds=20)
-            self.programs.append(program)
-            desired.host(host)
-        self.daemons = [program.run("--log-level", "debug") for program in self.programs]
-
-    def start(self) -> None:
-        """Start both daemons."""
-        for daemon in self.daemons:
-            daemon.start()
-
-    def stop(self) -> None:
-        """End both, if they run."""
-        for daemon in self.daemons:
-            if daemon.process.poll() is None:
-                daemon.stop()
-
-    def state(self, number: int, name: str) -> str:
-        """What virsh says of its state on one host; "" where there is none."""
-        try:
-            return self.hosts[number].virsh("domstate", name).strip()
-        except VirshError:
-            return ""
-
-    def wait_for_move(self, name: str, number: int, state: str = "running") -> None:
-        """Until it is on this host, and on no other."""
-
-        def moved() -> bool:
-            return (self.state(number, name), self.state(1 - number, name)) == (state, "")
-
-        wait_until(moved, MOVE_SECONDS, f"{name} on {self.hosts[number].NAME} only")
-
-
-@pytest.fixture
-def two(pair: tuple[LibvirtHost, SecondHost], desired: Desired, tmp_path: Path) -> Iterator[Two]:
-    """Two hosts, their daemons not started."""
-    both = Two(pair, desired, tmp_path)
-    yield both
-    both.stop()
 
 
 def ups(console: Console) -> list[str]:

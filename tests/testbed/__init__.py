@@ -20,6 +20,7 @@ from testbed.second import SecondHost
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
+from testbed.two import Two
 from testbed.waiting import NotSeen, wait_until
 from testbed.x86 import x86_domain_xml
 
@@ -35,6 +36,7 @@ __all__ = [
     "Slot",
     "SwitchError",
     "SwitchTakenError",
+    "Two",
     "VirshError",
     "block_disk",
     "cdrom",

@@ -115,6 +115,11 @@ class Daemon:
             assert status == 0, self._log.read_text()
 
     @property
+    def started(self) -> bool:
+        """Whether it was ever started."""
+        return self._process is not None
+
+    @property
     def process(self) -> subprocess.Popen[bytes]:
         """The process."""
         assert self._process is not None

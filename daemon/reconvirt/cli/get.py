@@ -59,7 +59,7 @@ def get(
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, [name] if name else None)
         plans = {
-            each: plan_one(hypervisor, desired, observed.get(each), config.rules)
+            each: plan_one(hypervisor, desired, observed.get(each), config.rules, wanted.inventory)
             for each, desired in wanted.desired.items()
             if name in (None, each)
         }
@@ -80,7 +80,10 @@ def _rows(wanted: Wanted, observed: Mapping[str, Observed], plans: Mapping[str, 
 
 
 def _managed(plan: Plan, wanted: Wanted, observed: Observed | None) -> Row:
-    if plan.steps and not plan.refused:
+    other = wanted.inventory.destination(wanted.desired[plan.name])
+    if other is not None and observed is None:
+        phase, message = Phase.ELSEWHERE, f"it is for {other.name}"
+    elif plan.steps and not plan.refused:
         fields = dict.fromkeys(change.field for step in plan.steps for change in step.changes)
         phase, message = Phase.DIFFERS, f"due: {', '.join(fields) or 'record'}"
     else:

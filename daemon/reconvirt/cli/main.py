@@ -12,7 +12,9 @@ from reconvirt.cli.completion import completion
 from reconvirt.cli.config import config
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.get import get
+from reconvirt.cli.host import host
 from reconvirt.cli.import_ import import_command
+from reconvirt.cli.migrate import migrate
 from reconvirt.cli.plan import plan
 from reconvirt.cli.render import render
 from reconvirt.cli.run import run
@@ -33,6 +35,7 @@ def reconvirt() -> None:
 for command in (
     *(run, apply, plan, validate, render, get, import_command),
     *(schema, config, completion),
+    *(migrate, host),
 ):
     reconvirt.add_command(command)
 

@@ -64,7 +64,7 @@ def test_the_destination_dies(slowly: Slowly) -> None:
 
     second.kill_libvirtd()
 
-    slowly.two.daemons[0].wait_for("MigrationNotDone", timeout=90)
+    slowly.two.daemons[0].wait_for("migration not done", timeout=90)
     assert slowly.two.state(0, slowly.name) == "running"
     second.start_libvirtd()
     slowly.converges(1)
@@ -76,7 +76,7 @@ def test_the_network_is_cut(slowly: Slowly) -> None:
 
     second.cut()
 
-    slowly.two.daemons[0].wait_for("MigrationNotDone", timeout=110)
+    slowly.two.daemons[0].wait_for("migration not done", timeout=110)
     assert slowly.running() == [0]
     second.mend()
     slowly.converges(1)
@@ -107,14 +107,14 @@ def test_both_daemons_die(slowly: Slowly) -> None:
     slowly.two.wait_for_move(slowly.name, 1)
 
     assert slowly.boots() == 1
-    slowly.two.daemons[0].wait_for("MigrationDone", timeout=30)
+    slowly.two.daemons[0].wait_for("migration done", timeout=30)
 
 
 def test_the_manifest_changes_back(slowly: Slowly) -> None:
     """The migration is ended, and the guest goes on where it was."""
     slowly.want(0)
 
-    slowly.two.daemons[0].wait_for("MigrationNotDone", timeout=30)
+    slowly.two.daemons[0].wait_for("migration not done", timeout=30)
 
     assert slowly.running() == [0]
     slowly.two.wait_for_move(slowly.name, 0)

@@ -11,7 +11,7 @@ import click
 from reconvirt.cli import options, output
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import Wanted, read_wanted
-from reconvirt.domain.migration import Finding, ask_about, make_order
+from reconvirt.domain.migration import Finding, ask_about, image_sizes, make_order
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.moving import Host
@@ -78,7 +78,12 @@ def _check(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding, ...
             raise Failure(f"{name} is not on this host")
         order = make_order(desired, observed, hosts[host])
         pair = (hosts.get(wanted.inventory.own), hosts[host])
-        return preflight(observed, order, pair, there.inspect(ask_about(observed)))
+        findings = preflight(observed, order, pair, there.inspect(ask_about(observed)))
+        for path, _ in image_sizes(observed, order).values():
+            if there.image_is_there(path):
+                remedy = "it is never overwritten: move it away, if nobody needs it"
+                findings += (Finding(f"{host} has something at {path}", remedy),)
+        return findings
 
 
 @contextmanager

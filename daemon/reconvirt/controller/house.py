@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from reconvirt.controller.census import Census
 from reconvirt.controller.claims import FencedHosts, InventoryClaims
 from reconvirt.controller.config import Config
+from reconvirt.controller.copies import Copies
 from reconvirt.controller.history import History
 from reconvirt.controller.migrations import Migrations
 from reconvirt.controller.placement import Placement
@@ -36,7 +37,12 @@ class House:
         self.fenced = FencedHosts(config.state_directory)
         self.census = Census(lambda: self._inventory.others, wake)
         self.migrations = Migrations(
-            config.connect, lambda: self._inventory, wake, on_progress, history
+            config.connect,
+            lambda: self._inventory,
+            wake,
+            on_progress,
+            history,
+            Copies(config.state_directory),
         )
         claims = InventoryClaims(self.census, self.fenced.names, self.fenced.release)
         self.placement = Placement(lambda: self._inventory, claims, self.migrations)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from reconvirt.controller.copies import Copies
 from reconvirt.controller.history import History
 from reconvirt.controller.move import End, Move, Report
 from reconvirt.domain.desired import Desired
@@ -69,6 +70,7 @@ class Migrations:
             come.
         on_progress: told how far each is, and None at its end.
         history: told beginning and end.
+        copies: keeps which images were made at other hosts.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class Migrations:
         wake: Callable[[str], None],
         on_progress: Callable[[str, Progress | None], None],
         history: History,
+        copies: Copies,
     ) -> None:
         self._uri = uri
+        self._copies = copies
         self._inventory = inventory
         self._wake = wake
         self._on_progress = on_progress
@@ -125,6 +129,7 @@ class Migrations:
                 self._uri,
                 inventory.hosts.get(inventory.own),
                 destination,
+                self._copies,
                 self._on_progress,
                 self._stopping,
             )
@@ -145,6 +150,11 @@ class Migrations:
                 return False
             move.abort(why)
             return True
+
+    def gone(self, desired: Desired) -> None:
+        """A virtual server that shall be elsewhere is not here."""
+        self.forget(desired.name)
+        self._copies.arrived(desired.expected_uuid)
 
     def forget(self, name: str) -> None:
         """It is to be tried anew, or not at all."""

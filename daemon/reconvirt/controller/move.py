@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import structlog
 
+from reconvirt.controller.copies import Copies
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import RUNS
 from reconvirt.domain.migration import (
@@ -18,6 +19,7 @@ from reconvirt.domain.migration import (
     Order,
     Progress,
     ask_about,
+    image_sizes,
     make_order,
     memory_of,
 )
@@ -32,6 +34,8 @@ POLL_SECONDS = 0.5
 
 ARRIVING = ("migrating", "starting up")
 """The reasons for which what has not arrived yet is paused."""
+
+_EXISTING = "it is never overwritten: move it away, if nobody needs it"
 
 _log = structlog.get_logger(__name__)
 
@@ -75,6 +79,7 @@ class Move:
         source_uri: where libvirt is here.
         source: the manifest of this host; None if there is none.
         destination: that of the other.
+        copies: keeps which images were made at the destination.
         on_progress: told how far it is.
         stopping: whether the daemon ends: libvirt goes on without it.
     """
@@ -83,6 +88,7 @@ class Move:
     source_uri: str
     source: HostManifest | None
     destination: HostManifest
+    copies: Copies
     on_progress: Callable[[str, Progress | None], None]
     stopping: threading.Event
     aborted: str = ""
@@ -144,9 +150,34 @@ class Move:
         order = make_order(self.desired, observed, self.destination)
         findings = preflight(observed, order, (self.source, self.destination), found)
         if findings:
-            told = "; ".join(map(str, findings))
-            return Report(End.REFUSED, f"it cannot be moved: {told}", findings)
+            return _refused(*findings)
+        return self._make_images(here, there, observed, order)
+
+    def _make_images(
+        self, here: Host, there: Host, observed: Observed, order: Order
+    ) -> Report | None:
+        """Make the images at the destination that storage is copied to."""
+        host, uuid = self.destination.name, observed.uuid
+        self._remove_images(there, uuid)
+        wanted = image_sizes(observed, order)
+        for path, _ in wanted.values():
+            if there.image_is_there(path):
+                return _refused(Finding(f"{host} has something at {path}", _EXISTING))
+        # Kept before they are made: after a sudden end they must be known as ours.
+        self.copies.note(uuid, host, tuple(path for path, _ in wanted.values()))
+        for target, (path, kind) in wanted.items():
+            if not there.make_image(path, kind, here.disk_size(self.name, target)):
+                paths = [each for each, _ in wanted.values()]
+                self.copies.note(uuid, host, tuple(paths[: paths.index(path)]))
+                return _refused(Finding(f"{host} has something at {path}", _EXISTING))
         return None
+
+    def _remove_images(self, there: Host, uuid: str) -> None:
+        """Remove what was made at the destination for a migration that has failed."""
+        made = self.copies.made(uuid, self.destination.name)
+        kept = tuple(path for path in made if not there.remove_image(path))
+        if made:
+            self.copies.note(uuid, self.destination.name, kept)
 
     def _follow(self, here: Host, order: Order, observed: Observed, *, begun: bool) -> bool:
         """Have libvirt move it, and watch; False if the daemon ends meanwhile."""
@@ -235,6 +266,7 @@ class Move:
                 return Report(End.UNSURE, "neither host has it")
             return self._arrived(there, before)
         if theirs is None:
+            self._remove_images(there, uuid)
             return self._stays(here, ours)
         return self._both(here, there, ours, theirs, before)
 
@@ -250,6 +282,7 @@ class Move:
         arriving = state is State.PAUSED and reason in ARRIVING
         if ours.state in RUNS and (arriving or state is State.SHUTOFF):
             there.end_stale(ours.uuid)
+            self._remove_images(there, uuid=ours.uuid)
             return Report(End.STAYED, f"{self._why()}; it runs here on")
         stale = ours.state is State.SHUTOFF or (
             ours.state is State.PAUSED and ours.reason == "migrating"
@@ -270,6 +303,8 @@ class Move:
         return Report(End.STAYED, f"{self._why()}; it stays here")
 
     def _arrived(self, there: Host, before: Observed | None) -> Report:
+        if before is not None:
+            self.copies.note(before.uuid, self.destination.name, ())
         if before is not None and before.autostart:
             # libvirt takes everything along but this.
             there.set_autostart(self.name, on=True)
@@ -283,3 +318,8 @@ class Move:
     def _tell(self, progress: Progress | None) -> None:
         self.progress = progress
         self.on_progress(self.name, progress)
+
+
+def _refused(*findings: Finding) -> Report:
+    told = "; ".join(map(str, findings))
+    return Report(End.REFUSED, f"it cannot be moved: {told}", findings)

@@ -118,6 +118,8 @@ class Placement:
     def _elsewhere(self, desired: Desired, observed: Observed | None, plan: Plan) -> Outcome:
         if observed is None:
             host = self._inventory().place(desired)
+            if self._migrations is not None:
+                self._migrations.gone(desired)
             return Outcome(desired.name, Phase.ELSEWHERE, f"it is for {host}", plan)
         if observed.job == "incoming migration":
             return self._outcome(desired, observed, "it is arriving, and shall be elsewhere")

@@ -141,6 +141,9 @@ def _disks(
 
 
 def _copies(root: _Element, order: Order) -> Iterator[Finding]:
+    if order.copied and order.policy.copy == "inc":
+        reason = "the image that an incremental copy needs at the destination is not made yet"
+        yield Finding(reason, "state policy.migration.copy: all")
     for disk in root.iterfind("devices/disk"):
         name, driver = target_of(disk), disk.find("driver")
         if name not in order.copied:

@@ -13,7 +13,7 @@ import libvirt
 
 from reconvirt.domain.migration import Destination, Order, Progress, Question
 from reconvirt.domain.observed import State
-from reconvirt.hypervisor import migrate, peer
+from reconvirt.hypervisor import copies, migrate, peer
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import translated
 from reconvirt.hypervisor.states import name_state
@@ -87,7 +87,27 @@ class Host(Hypervisor):
             for domain, stats in listed
         }
 
+    def image_is_there(self, path: str) -> bool:
+        """Whether something stands at a path of this host."""
+        with translated():
+            return bool(self.write(copies.image_is_there, self._connection, path))
+
+    def make_image(self, path: str, kind: str, size_bytes: int) -> bool:
+        """Make an image for a copy; False if something stands there already."""
+        with translated():
+            return bool(self.write(copies.make_image, self._connection, path, kind, size_bytes))
+
+    def remove_image(self, path: str) -> bool:
+        """Remove an image that was made for a copy; False if a virtual server has it."""
+        with translated():
+            return bool(self.write(copies.remove_image, self._connection, path))
+
     # Either
+
+    def disk_size(self, name: str, target: str) -> int:
+        """How large its guest sees a disk, in bytes."""
+        with self._domain(name) as domain:
+            return int(self.read(domain.blockInfo, target)[0])
 
     def set_autostart(self, name: str, *, on: bool) -> None:
         """Have libvirt start it with this host, or not."""

@@ -138,5 +138,5 @@ def test_hotplugged_devices(two: Two, unique_name: Name) -> None:
     two.wait_for_move(name, 1)
 
     console.wait_for("^GUEST cpus=0 blk=vda:64MiB,vdb:64MiB,vdc:64MiB ")
-    assert "vdc" not in second.virsh("dumpxml", "--inactive", name)
+    assert "dev='vdc'" not in second.virsh("dumpxml", "--inactive", name)
     assert len(ups(console)) == 1

@@ -37,10 +37,10 @@ class Reconvirt:
         """Where the memory of crashed guests goes."""
         return self._directory / "dumps"
 
-    def configure(self, **settings: str | float) -> None:
+    def configure(self, **settings: Any) -> None:
         """Write the configuration: nothing outside the test's own directory, and these settings."""
         self.dumps.mkdir(exist_ok=True)
-        values: dict[str, str | float] = {
+        values: dict[str, Any] = {
             "state_directory": str(self._directory / "state"),
             "dump_directory": str(self.dumps),
             "socket.path": str(self._directory / "api.sock"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from testbed.host import LibvirtHost, VirshError
 from testbed.manifests import Desired
@@ -21,15 +22,20 @@ class Two:
     ) -> None:
         self.hosts = hosts
         self.desired = desired
-        self.programs = []
+        self.programs: list[Reconvirt] = []
         for host in hosts:
             place = directory / host.NAME
             place.mkdir()
             program = Reconvirt(host, desired.path, place)
-            program.configure(host_name=host.NAME, resync_seconds=20)
             self.programs.append(program)
             desired.host(host)
+        self.configure()
         self.daemons = [program.run("--log-level", "debug") for program in self.programs]
+
+    def configure(self, **settings: Any) -> None:
+        """Write both configurations."""
+        for host, program in zip(self.hosts, self.programs, strict=True):
+            program.configure(host_name=host.NAME, resync_seconds=20, **settings)
 
     def start(self) -> None:
         """Start both daemons."""

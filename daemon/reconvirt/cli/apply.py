@@ -131,7 +131,7 @@ def _converge(
                 if len(settled) == len(chosen) and not waiting:
                     break
                 changed.wait(left)
-        house.migrations.stop()
+        house.stop()
         engine.stop()
     missing = [name for name in chosen if name not in settled]
     return [settled[name] for name in chosen if name in settled] + [

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from reconvirt.controller.census import Census, Round
 from reconvirt.controller.holds import Hold, Holds
@@ -31,6 +32,22 @@ class Claim:
 
 
 FREE = Claim("")
+
+
+class Claims(Protocol):
+    """Knows whether another host has a virtual server."""
+
+    def look(self, name: str, uuid: str, purpose: str) -> Claim:
+        """Whether a virtual server may be defined, started or resumed here."""
+
+    def runs_here(self, uuid: str) -> None:
+        """A virtual server runs here."""
+
+    def may_leave(self, uuid: str) -> str:
+        """Why a virtual server must not be moved away now; "" if it may."""
+
+    def hand_over(self, uuid: str, host: str) -> None:
+        """A virtual server is no longer here, but on this host."""
 
 
 class InventoryClaims:
@@ -64,6 +81,16 @@ class InventoryClaims:
         if found is None:
             return Claim(ASKING)
         return self._judge(name, uuid, found)
+
+    def runs_here(self, uuid: str) -> None:
+        """Nothing need be kept: who asks is told."""
+
+    def may_leave(self, uuid: str) -> str:
+        """Nothing need be kept."""
+        return "" if uuid else "it has no uuid"
+
+    def hand_over(self, uuid: str, host: str) -> None:
+        """Nothing need be kept."""
 
     def _judge(self, name: str, uuid: str, found: Round) -> Claim:
         fenced = self._fenced()

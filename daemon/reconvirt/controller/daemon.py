@@ -97,6 +97,7 @@ class Daemon:
         with self._signals():
             _log.info("started", desired=str(self._config.desired), connect=self._config.connect)
             self._engine.start()
+            self._house.start()
             for thread in threads:
                 thread.start()
             try:
@@ -105,7 +106,7 @@ class Daemon:
                 _log.info("stopping")
                 self._stop.set()
                 self._source.poke()
-                self._house.migrations.stop()
+                self._house.stop()
                 self._engine.stop()
                 self._link.stop()
                 for thread in threads:

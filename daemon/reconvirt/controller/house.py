@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 
 from reconvirt.controller.census import Census
-from reconvirt.controller.claims import FencedHosts, InventoryClaims
+from reconvirt.controller.claims import Claims, FencedHosts, InventoryClaims
 from reconvirt.controller.config import Config
 from reconvirt.controller.copies import Copies
+from reconvirt.controller.etcd import Etcd
+from reconvirt.controller.etcd_claims import EtcdClaims
 from reconvirt.controller.history import History
 from reconvirt.controller.migrations import Migrations
 from reconvirt.controller.placement import Placement
@@ -44,8 +47,27 @@ class House:
             history,
             Copies(config.state_directory),
         )
-        claims = InventoryClaims(self.census, self.fenced.names, self.fenced.release)
+        asking = InventoryClaims(self.census, self.fenced.names, self.fenced.release)
+        claims: Claims = asking
+        self._stop = threading.Event()
+        self._lease_seconds = config.etcd.lease_seconds
+        self._etcd: EtcdClaims | None = None
+        if config.claims == "etcd":
+            client = Etcd(config.etcd)
+            prefix, own = config.etcd.prefix, config.own_host
+            claims = self._etcd = EtcdClaims(client, prefix, own, asking, self.fenced.names)
         self.placement = Placement(lambda: self._inventory, claims, self.migrations)
+
+    def start(self) -> None:
+        """Let others hear of this host, where claims are kept in etcd."""
+        if self._etcd is not None:
+            body, arguments = self._etcd.beat, (self._stop, self._lease_seconds)
+            threading.Thread(target=body, args=arguments, name="etcd-lease", daemon=True).start()
+
+    def stop(self) -> None:
+        """End watching migrations; libvirt's daemons carry on what they have begun."""
+        self._stop.set()
+        self.migrations.stop()
 
     @property
     def inventory(self) -> Inventory:

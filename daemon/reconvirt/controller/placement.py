@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reconvirt.controller.claims import FREE, Claim, InventoryClaims
+from reconvirt.controller.claims import FREE, Claim, Claims
 from reconvirt.controller.migrations import Migrations
 from reconvirt.controller.move import ARRIVING, End
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
+from reconvirt.domain.lifecycle import RUNS
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.placing import Inventory, plan_elsewhere
 
@@ -28,7 +29,7 @@ class Placement:
     def __init__(
         self,
         inventory: Callable[[], Inventory],
-        claims: InventoryClaims,
+        claims: Claims,
         migrations: Migrations | None,
     ) -> None:
         self._inventory = inventory
@@ -71,6 +72,9 @@ class Placement:
         return self._here(desired, observed)
 
     def _here(self, desired: Desired, observed: Observed) -> Outcome | None:
+        if observed.state in RUNS:
+            self._claims.runs_here(observed.uuid)
+            return None
         if observed.job == "incoming migration":
             return self._outcome(desired, observed, "it is arriving")
         if observed.state is State.PAUSED and observed.reason in ARRIVING:
@@ -118,14 +122,20 @@ class Placement:
     def _elsewhere(self, desired: Desired, observed: Observed | None, plan: Plan) -> Outcome:
         if observed is None:
             host = self._inventory().place(desired)
-            if self._migrations is not None:
+            if self._migrations is not None and not self._migrations.moving(desired.name):
                 self._migrations.gone(desired)
+                if host is not None:
+                    self._claims.hand_over(desired.expected_uuid, host)
             return Outcome(desired.name, Phase.ELSEWHERE, f"it is for {host}", plan)
         if observed.job == "incoming migration":
             return self._outcome(desired, observed, "it is arriving, and shall be elsewhere")
         if self._migrations is None:
             message = "the daemon moves it: 'reconvirt run'"
             return Outcome(desired.name, Phase.WAITING, message, plan, observed=observed)
+        if not self._migrations.moving(desired.name):
+            hindrance = self._claims.may_leave(observed.uuid)
+            if hindrance:
+                return self._outcome(desired, observed, hindrance)
         standing = self._migrations.move(desired)
         report = standing.report
         phase, retry = Phase.WAITING, False

@@ -6,6 +6,7 @@ taken for good.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -125,7 +126,9 @@ def _disks(
     here, there = hosts
     shared = [each for each in there.shared if here is not None and each in here.shared]
     for name, path in image_files(root):
-        inside = any(PurePosixPath(path).is_relative_to(each) for each in shared)
+        # A path that climbs out of the directory again is not inside.
+        plain = PurePosixPath(posixpath.normpath(path))
+        inside = any(plain.is_relative_to(posixpath.normpath(each)) for each in shared)
         if name not in order.copied and not inside:
             reason = f"the image of {name}, {path}, is not known to be on both hosts"
             remedy = (

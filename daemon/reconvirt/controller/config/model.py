@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from reconvirt.controller.config.admission import AdmissionSettings
+from reconvirt.controller.config.claims import EtcdSettings
 from reconvirt.controller.config.policies import PolicySettings
 from reconvirt.controller.config.settings import section, setting
 from reconvirt.controller.config.source import SourceSettings
@@ -106,10 +107,11 @@ class Config:
         pattern=r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
         examples=("zhost1",),
     )
-    claims: Literal["inventory"] = setting(
+    claims: Literal["inventory", "etcd"] = setting(
         "inventory",
         about="how it is made sure that a virtual server runs on one host only; inventory: the "
-        "other hosts are asked before it is defined or started",
+        "other hosts are asked before it is defined or started; etcd: the host that has it is "
+        "kept there",
     )
     source_name: str = setting(
         "desired",
@@ -139,6 +141,7 @@ class Config:
     policy: PolicySettings = section(
         PolicySettings, about="what holds for manifests that state no `spec.policy`"
     )
+    etcd: EtcdSettings = section(EtcdSettings, about="where claims are kept, with claims = etcd")
     metrics: MetricsSettings = section(MetricsSettings, about="where the metrics are served")
     socket: SocketSettings = section(SocketSettings, about="the daemon's local socket")
 

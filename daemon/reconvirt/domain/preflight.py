@@ -184,7 +184,7 @@ def _networks(root: _Element, there: Destination) -> Iterator[Finding]:
         if source is None:
             continue
         kind = interface.get("type")
-        name = source.get({"bridge": "bridge", "direct": "dev"}.get(str(kind), ""), "")
+        name = source.get("dev" if kind == "direct" else "bridge", "")
         if kind in ("bridge", "direct") and name not in there.interfaces:
             yield Finding(f"the destination has no interface {name}", remedy)
         network = source.get("network", "")

@@ -140,3 +140,20 @@ def test_hotplugged_devices(two: Two, unique_name: Name) -> None:
     console.wait_for("^GUEST cpus=0 blk=vda:64MiB,vdb:64MiB,vdc:64MiB ")
     assert "dev='vdc'" not in second.virsh("dumpxml", "--inactive", name)
     assert len(ups(console)) == 1
+
+
+def test_an_evacuated_host_is_emptied(two: Two, unique_name: Name) -> None:
+    """To the host that the manifest lists; one that lists none stays, and says why."""
+    listed, stays = unique_name(), unique_name()
+    two.desired.manifest(listed, state="paused", host="zhost1", hosts=["zhost2"], policy=UNSAFE)
+    two.desired.manifest(stays, state="paused", host="zhost1", policy=UNSAFE)
+    two.start()
+    for name in (listed, stays):
+        two.wait_for_move(name, 0, "paused")
+
+    two.desired.host(two.hosts[0], maintenance={"evacuate": True})
+
+    two.wait_for_move(listed, 1, "paused")
+    line = two.daemons[0].wait_for("refused", virtual_server=stays)
+    assert "zhost1 is to be emptied" in line["message"]
+    assert two.state(0, stays) == "paused"

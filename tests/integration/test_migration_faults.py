@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -119,3 +120,39 @@ def test_the_manifest_changes_back(slowly: Slowly) -> None:
     assert slowly.running() == [0]
     slowly.two.wait_for_move(slowly.name, 0)
     assert slowly.boots() == 1
+
+
+def test_the_disk_of_the_destination_is_full(two: Two, unique_name: Name) -> None:
+    """It goes on at the source, and the image that was made for the copy is gone."""
+    host, second = two.hosts
+    name = unique_name()
+    image = host.local / f"{name}-a"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "raw", image, "40M"], check=True)
+    fill = ["qemu-io", "-f", "raw", "-c", "write -P 0x5a 0 40M", str(image)]
+    subprocess.run(fill, check=True, stdout=subprocess.DEVNULL)
+    options = ("-t", "tmpfs", "-o", "size=16m,mode=755", "tmpfs", str(host.local))
+    subprocess.run(second.inside("mount", *options), check=True)
+    try:
+        spec = {
+            "devices": {"disks": [disk(image, "vda", kind="raw")]},
+            "policy": {"migration": {"copied": ["vda"]}},
+        }
+        two.desired.manifest(name, host="zhost1", **spec)
+        two.start()
+        console = host.console(name)
+        console.wait_for("^GUEST cpus=0 blk=vda:40MiB")
+
+        two.desired.manifest(name, host="zhost2", **spec)
+        two.daemons[0].wait_for("migration not done", timeout=90)
+
+        assert two.state(0, name) == "running"
+        wait_until(lambda: two.state(1, name) == "", 30, "the left-over to go")
+        two.stop()
+        listed = subprocess.run(
+            second.inside("ls", str(host.local)), capture_output=True, text=True, check=True
+        )
+        assert listed.stdout.split() == []
+    finally:
+        two.stop()
+        second.destroy_everything()
+        subprocess.run(second.inside("umount", str(host.local)), check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from reconvirt.controller.claims import FREE, Claim, Claims
 from reconvirt.controller.migrations import Migrations
@@ -42,9 +43,13 @@ class Placement:
         """Whether there is no other host."""
         return not self._inventory().others
 
-    def holder(self, name: str) -> str:
-        """The other host that has a virtual server, or may have it; "" if that is nobody."""
-        return self._holders.get(name, "")
+    def told(self, desired: Desired, outcome: Outcome) -> Outcome:
+        """What a look came to, with what other hosts have to do with it."""
+        outcome = replace(outcome, other_host=self._holders.get(desired.name, ""))
+        stranded = self._inventory().stranded(desired)
+        if stranded and outcome.phase in (Phase.CONVERGED, Phase.WAITING_FOR_RESTART):
+            return replace(outcome, phase=Phase.REFUSED, message=stranded)
+        return outcome
 
     def leaves(self, desired: Desired, observed: Observed | None) -> bool:
         """Whether a virtual server is here and shall be on another host."""

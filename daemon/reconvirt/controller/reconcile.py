@@ -127,7 +127,7 @@ class Reconciler:
             if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
                 return elsewhere
             outcome = self._converge(desired.name, look, hypervisor, desired.priority)
-            return self._watched(self._with_holder(outcome))
+            return self._watched(self._told(desired, outcome))
 
     def _judge(
         self,
@@ -145,11 +145,11 @@ class Reconciler:
             if detached is not None:
                 return detached
         outcome = placement.judge(desired, observed)
-        return None if outcome is None else self._with_holder(outcome)
+        return None if outcome is None else self._told(desired, outcome)
 
-    def _with_holder(self, outcome: Outcome) -> Outcome:
+    def _told(self, desired: Desired, outcome: Outcome) -> Outcome:
         placement = self._around.placement
-        return replace(outcome, other_host=placement.holder(outcome.name)) if placement else outcome
+        return placement.told(desired, outcome) if placement else outcome
 
     def _detach_hotplug(
         self,

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from testbed import Desired, Guest, LibvirtHost, Reconvirt, SwitchTakenError, domain_xml
+from testbed import (
+    Desired,
+    Guest,
+    LibvirtHost,
+    Reconvirt,
+    SecondHost,
+    SwitchTakenError,
+    Two,
+    domain_xml,
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
@@ -29,6 +38,24 @@ def host() -> Iterator[LibvirtHost]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     with LibvirtHost.take() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def second_host(host: LibvirtHost) -> Iterator[SecondHost]:
+    """Another libvirt host beside the first, connected with it."""
+    with SecondHost(host) as started:
+        yield started
+
+
+@pytest.fixture
+def pair(
+    host: LibvirtHost, second_host: SecondHost, unique_name: Callable[..., str]
+) -> Iterator[tuple[LibvirtHost, SecondHost]]:
+    """Both hosts; virtual servers that bear a unique name are gone from both after the test."""
+    assert unique_name
+    yield host, second_host
+    second_host.mend()
+    second_host.destroy_everything()
 
 
 @pytest.fixture(scope="session")
@@ -100,3 +127,11 @@ def desired(tmp_path: Path, host: LibvirtHost, guest: Guest) -> Desired:
 def reconvirt(host: LibvirtHost, desired: Desired, tmp_path: Path) -> Reconvirt:
     """The program, on the private host and the directory `desired`."""
     return Reconvirt(host, desired.path, tmp_path)
+
+
+@pytest.fixture
+def two(pair: tuple[LibvirtHost, SecondHost], desired: Desired, tmp_path: Path) -> Iterator[Two]:
+    """Two hosts and their daemons, which are not started."""
+    both = Two(pair, desired, tmp_path)
+    yield both
+    both.stop()

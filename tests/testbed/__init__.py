@@ -19,10 +19,12 @@ from testbed.manifests import (
 from testbed.program import Daemon, Following, Reconvirt
 from testbed.prometheus import Prometheus
 from testbed.scrape import Scrape, address_of, scrape
+from testbed.second import SecondHost
 from testbed.seen import addresses, assert_settled, config, disks, live, outcome, sees_disks, verbs
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
+from testbed.two import Two
 from testbed.waiting import NotSeen, wait_until
 from testbed.x86 import x86_domain_xml
 
@@ -38,9 +40,11 @@ __all__ = [
     "Prometheus",
     "Reconvirt",
     "Scrape",
+    "SecondHost",
     "Slot",
     "SwitchError",
     "SwitchTakenError",
+    "Two",
     "VirshError",
     "address_of",
     "addresses",

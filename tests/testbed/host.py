@@ -17,6 +17,7 @@ from testbed.waiting import NotSeen, wait_until
 
 START_SECONDS = 30.0
 VIRSH_SECONDS = 60.0
+MIGRATION_PORT = 49152  # each slot has a hundred ports from here on
 
 # What libvirt and Open vSwitch write to, and the bed's directory that is mounted over it.
 MOUNTS = {
@@ -41,16 +42,28 @@ class LibvirtHost:
     and bridges are real. From outside, `uri` reaches it. Paths under `directory` mean the
     same inside and outside.
 
+    `images` is seen by a second host as well, as on a shared file system; `local` is there on
+    both under the same path with other contents.
+
     Use it as a context manager. Whatever a killed run left behind is removed on entering.
     """
 
+    NAME = "zhost1"
+    NUMBER = 1
+    NAMESPACES: tuple[str, ...] = ("--mount",)
+    QEMU_SETTINGS: tuple[str, ...] = ()
+    DIRECTORIES = ("images", "local", "consoles", "guest")
+
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
-        self.directory = slot.directory
-        self.images = self.directory / "images"
+        self.directory = self._place()
+        self.images = slot.directory / "images"
+        self.local = slot.directory / "local"
+        self.address = f"10.98.{slot.number}.{self.NUMBER}"
         self.uri = f"qemu:///system?socket={self.directory}/run/libvirt-sock"
         self._numbers = itertools.count(1)
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._listening: tuple[str, ...] = ()
         self._switch = Switch(slot, self._spawn_inside)
 
     @classmethod
@@ -83,10 +96,10 @@ class LibvirtHost:
 
     def start(self) -> None:
         """Make the directories and the namespace, and start both daemons."""
-        for name in (*MOUNTS, "images", "consoles", "guest"):
+        for name in (*MOUNTS, *self.DIRECTORIES):
             (self.directory / name).mkdir(mode=0o755, parents=True)
         self._write_configuration()
-        mounts = "".join(
+        mounts = self._prepare() + "".join(
             f"mkdir -p {target} && mount --bind {self.directory}/{source} {target} && "
             for source, target in MOUNTS.items()
         )
@@ -98,10 +111,10 @@ class LibvirtHost:
             mounts += f"mount --bind {no_kvm} /dev/kvm && mount -o remount,bind,ro /dev/kvm && "
         ready = self.directory / "ready"
         # One process keeps the namespace, whatever happens to the daemons.
-        self._spawn(
-            "namespace", "unshare", "--mount", "sh", "-c", f"{mounts}: > {ready}; exec sleep inf"
-        )
-        wait_until(ready.exists, START_SECONDS, "the mount namespace")
+        script = f"{mounts}: > {ready}; exec sleep inf"
+        self._spawn("namespace", "unshare", *self.NAMESPACES, "sh", "-c", script)
+        wait_until(ready.exists, START_SECONDS, "the namespaces")
+        self._connect()
         self._spawn_inside("virtlogd", *self._pid_file("virtlogd"))
         self.start_libvirtd()
 
@@ -119,7 +132,7 @@ class LibvirtHost:
         """Start libvirtd if it does not run, and wait until it answers."""
         running = self._daemons.get("libvirtd")
         if running is None or running.poll() is not None:
-            self._spawn_inside("libvirtd", *self._pid_file("libvirtd"))
+            self._spawn_inside("libvirtd", *self._listening, *self._pid_file("libvirtd"))
         try:
             wait_until(self._answers, START_SECONDS, "libvirtd to answer")
         except NotSeen as error:
@@ -242,7 +255,53 @@ class LibvirtHost:
         wait_until(lambda: not self.names(), START_SECONDS, "the last virtual server to go")
         remove_control_groups(self.slot)  # libvirt forgets those of whom died without it
 
+    def inside(self, *command: str) -> tuple[str, ...]:
+        """A command as it is run inside this host."""
+        target = f"--target={self._daemons['namespace'].pid}"
+        return "nsenter", target, *self.NAMESPACES, *command
+
+    def where(self, *command: str) -> tuple[str, ...]:
+        """A command as it is run so that it sees this host's network and directories."""
+        return command
+
+    @property
+    def remote_uri(self) -> str:
+        """How the other host reaches this one, after `listen`."""
+        return f"qemu+tcp://{self.address}/system"
+
+    def listen(self) -> None:
+        """Have libvirtd listen for the other host, at `remote_uri`."""
+        if self._listening:
+            return
+        lines = {
+            "libvirtd.conf": [
+                *("listen_tls = 0", "listen_tcp = 1", 'auth_tcp = "none"'),
+                f'listen_addr = "{self.address}"',
+            ],
+            "qemu.conf": [
+                f'migration_host = "{self.address}"',
+                f"migration_port_min = {MIGRATION_PORT + 100 * self.slot.number}",
+                f"migration_port_max = {MIGRATION_PORT + 100 * self.slot.number + 99}",
+            ],
+        }
+        for name, more in lines.items():
+            with (self.directory / "etc" / name).open("a", encoding="utf-8") as file:
+                file.write("\n".join(more) + "\n")
+        self._listening = ("--listen",)
+        if "libvirtd" in self._daemons:
+            self.restart_libvirtd()
+
     # The machinery
+
+    def _place(self) -> Path:
+        return self.slot.directory
+
+    def _prepare(self) -> str:
+        """What is done first inside the namespaces, as shell commands that end in `&& `."""
+        return ""
+
+    def _connect(self) -> None:
+        """Make the network, once the namespaces are there."""
 
     def _answers(self) -> bool:
         try:  # not "version", for which libvirt runs each emulator that is installed
@@ -261,7 +320,10 @@ class LibvirtHost:
             # The confinement of the machine's own libvirt knows nothing of our directory, and a
             # /dev for each emulator cannot be made where something is mounted on /dev/kvm. Owners
             # are remembered in attributes, which a killed run would leave on loop devices.
-            "qemu.conf": ['security_driver = "none"', "namespaces = []", "remember_owner = 0"],
+            "qemu.conf": [
+                *('security_driver = "none"', "namespaces = []", "remember_owner = 0"),
+                *self.QEMU_SETTINGS,
+            ],
             "virtlogd.conf": [f'log_outputs = "3:file:{self.directory}/virtlogd.log"'],
         }
         for name, lines in configuration.items():
@@ -272,8 +334,7 @@ class LibvirtHost:
         return "--pid-file", f"{self.directory}/{daemon}.pid"
 
     def _spawn_inside(self, daemon: str, *arguments: str) -> None:
-        namespace = f"--target={self._daemons['namespace'].pid}"
-        self._spawn(daemon, "nsenter", namespace, "--mount", daemon, *arguments)
+        self._spawn(daemon, *self.inside(daemon, *arguments))
 
     def _spawn(self, name: str, *command: str) -> None:
         with (self.directory / f"{name}.out").open("ab") as output:
@@ -282,6 +343,6 @@ class LibvirtHost:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, MARK: str(self.directory)},
+                env={**os.environ, MARK: str(self.slot.directory)},
                 start_new_session=True,  # Ctrl-C is for the tests, which then stop us
             )

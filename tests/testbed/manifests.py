@@ -118,11 +118,29 @@ class Desired:
             "metadata": {"name": name, **(metadata or {})},
             "spec": {key: value for key, value in fields.items() if value is not None},
         }
+        return self._write(name, document)
+
+    def _write(self, name: str, document: Value) -> Path:
         path = self.path / f"{name}.yaml"
         aside = self.path / f".{name}.writing"
         aside.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
         aside.replace(path)
         return path
+
+    def host(self, host: LibvirtHost, **spec: Any) -> Path:
+        """Write the manifest of a host that listens."""
+        document = {
+            "apiVersion": "reconvirt/v1",
+            "kind": "Host",
+            "metadata": {"name": host.NAME},
+            "spec": {
+                "uri": host.remote_uri,
+                "migration": {"uri": f"tcp://{host.address}"},
+                "storage": {"shared": [str(host.images)]},
+                **spec,
+            },
+        }
+        return self._write(host.NAME, document)
 
     @property
     def os(self) -> Value:

@@ -45,6 +45,7 @@ class Reconvirt:
         self._directory = directory
         self._settings = directory / "reconvirt.toml"
         self._desired = desired
+        self._program = host.where(str(PROGRAM))
         self._log = directory / "daemon.log"
         drop_ins = directory / "conf.d"
         drop_ins.mkdir(exist_ok=True)
@@ -61,12 +62,12 @@ class Reconvirt:
         }
         self.configure()
 
-    def configure(self, **settings: str | float) -> None:
+    def configure(self, **settings: Any) -> None:
         """Write the settings: nothing outside the test's own directory, and these besides.
 
         One of a section is named ``section__setting``.
         """
-        values: dict[str, str | float] = {
+        values: dict[str, Any] = {
             "state_directory": str(self._directory / "state"),
             "dump_directory": str(self.dumps),
             # The first call for statistics makes a new libvirtd run each emulator that is
@@ -86,7 +87,7 @@ class Reconvirt:
     def __call__(self, *arguments: str | Path, status: int = 0) -> str:
         """What a command prints, which must end with this status: output, or else errors."""
         done = subprocess.run(
-            [PROGRAM, *arguments],
+            [*self._program, *arguments],
             env=self._environment,
             capture_output=True,
             text=True,
@@ -112,7 +113,7 @@ class Reconvirt:
 
     def run(self, *arguments: str) -> "Daemon":
         """`reconvirt run`, for a with statement."""
-        return Daemon([str(PROGRAM), "run", *arguments], self._environment, self._log)
+        return Daemon([*self._program, "run", *arguments], self._environment, self._log)
 
 
 class Following:
@@ -184,6 +185,11 @@ class Daemon:
         status = self.stop()
         if kind is None:
             assert status == 0, self._log.read_text()
+
+    @property
+    def started(self) -> bool:
+        """Whether it was ever started."""
+        return self._process is not None
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

@@ -18,12 +18,14 @@ from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Holds
+from reconvirt.controller.house import House
 from reconvirt.controller.logs import configure
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.surroundings import surroundings_of
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.hypervisor.connection import Calls, Hypervisor
+from reconvirt.manifest.host import HostManifest
 from reconvirt.manifest.model import Problem
 
 CONVERGED, FAILED, WAITING = 0, 1, 3
@@ -66,7 +68,9 @@ def apply(
     chosen = wanted.select(names)
     began = time.monotonic()
     with connected(config.connect) as hypervisor:
-        outcomes = _converge(hypervisor, chosen, config, timeout, form=form)
+        outcomes = _converge(
+            hypervisor, chosen, config, timeout, form=form, hosts=wanted.inventory.hosts
+        )
         calls = hypervisor.calls
     problems = wanted.snapshot.problems
     _print(outcomes, problems, form, wanted.snapshot.revision, calls, time.monotonic() - began)
@@ -80,6 +84,7 @@ def _converge(
     timeout: float,
     *,
     form: str,
+    hosts: Mapping[str, HostManifest],
 ) -> list[Outcome]:
     """Reconcile each until nothing more can be done now."""
     settled: dict[str, Outcome] = {}
@@ -96,12 +101,18 @@ def _converge(
         with changed:
             changed.notify_all()
 
+    history = History()
+
+    def wake(name: str) -> None:
+        engine.hint(name)
+
+    house = House(config, wake, lambda _name, _progress: None, history)
+    house.take(hosts)
+    around = surroundings_of(config, Holds(config.state_directory / "holds.json"), history)
     engine = Engine(
         lambda: hypervisor,
         workers=config.workers,
-        surroundings=surroundings_of(
-            config, Holds(config.state_directory / "holds.json"), History()
-        ),
+        surroundings=replace(around, placement=house.placement),
         most_starts=config.most_starts,
         on_outcome=on_outcome,
     )
@@ -117,6 +128,7 @@ def _converge(
                 if len(settled) == len(chosen) and not waiting:
                     break
                 changed.wait(left)
+        house.stop()
         engine.stop()
     missing = [name for name in chosen if name not in settled]
     return [settled[name] for name in chosen if name in settled] + [
@@ -180,7 +192,7 @@ def _print(
 
 
 def _exit_code(outcomes: list[Outcome], *, failed: bool) -> int:
-    good = {Phase.CONVERGED, Phase.WAITING_FOR_RESTART}
+    good = {Phase.CONVERGED, Phase.WAITING_FOR_RESTART, Phase.ELSEWHERE}
     if failed or any(each.phase not in good for each in outcomes):
         return FAILED
     waiting = any(each.phase is Phase.WAITING_FOR_RESTART for each in outcomes)

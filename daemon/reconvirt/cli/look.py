@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconvirt.api.answers import DescriptionAnswer, answer_description
-from reconvirt.cli.wanted import Wanted, connected, observe, plan_one, read_wanted
+from reconvirt.cli.wanted import Wanted, connected, observe, plan_one, read_source
 from reconvirt.controller.config import Config
 from reconvirt.controller.desk import Description, Unknown
 from reconvirt.controller.holds import Hold, Holds
@@ -20,6 +20,7 @@ from reconvirt.domain.observed import Observed
 from reconvirt.domain.show import figures_of
 from reconvirt.domain.side_by_side import Line, lay_side_by_side
 from reconvirt.domain.xmltree import parse_xml
+from reconvirt.manifest.host import HostManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,12 @@ def look(config: Config, name: str | None = None) -> Look:
     Raises:
         Failure: one of them cannot be read.
     """
-    wanted = read_wanted(config.desired, config=config)
+    wanted = read_source(config)
     chosen = {key: each for key, each in wanted.desired.items() if name in (None, key)}
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, [name] if name else None)
         plans = {
-            key: plan_one(hypervisor, each, observed.get(key), config.rules)
+            key: plan_one(hypervisor, each, observed.get(key), config.rules, wanted.inventory)
             for key, each in chosen.items()
         }
     file = config.state_directory / "holds.json"
@@ -88,7 +89,7 @@ def look(config: Config, name: str | None = None) -> Look:
     )
     for key, plan in plans.items():
         hold = find_hold(holds, chosen[key])
-        outcome = _outcome(plan, observed.get(key), hold)
+        outcome = _outcome(plan, observed.get(key), hold, wanted.inventory.destination(chosen[key]))
         manifest = wanted.snapshot.manifests[key]
         book.update(
             outcome,
@@ -105,10 +106,14 @@ def look(config: Config, name: str | None = None) -> Look:
     return Look(book.fleet(), wanted, observed)
 
 
-def _outcome(plan: Plan, observed: Observed | None, hold: Hold | None) -> Outcome:
+def _outcome(
+    plan: Plan, observed: Observed | None, hold: Hold | None, other: HostManifest | None
+) -> Outcome:
     if hold is not None:
         message = f"left alone: {hold}"
         return Outcome(plan.name, Phase.HELD, message, plan, observed=observed, hold=str(hold))
+    if other is not None and observed is None:
+        return Outcome(plan.name, Phase.ELSEWHERE, f"it is for {other.name}", plan)
     if plan.steps and not plan.refused:
         fields = dict.fromkeys(change.field for step in plan.steps for change in step.changes)
         message = f"due: {', '.join(fields) or 'record'}"

@@ -16,9 +16,11 @@ from reconvirt.cli.events import events
 from reconvirt.cli.exits import exits
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.get import get
+from reconvirt.cli.host import host
 from reconvirt.cli.import_ import import_command
 from reconvirt.cli.manual import manual
 from reconvirt.cli.metrics import metrics
+from reconvirt.cli.migrate import migrate
 from reconvirt.cli.plan import plan
 from reconvirt.cli.render import render
 from reconvirt.cli.run import run
@@ -43,7 +45,7 @@ def reconvirt() -> None:
 
 _COMMANDS = (
     *(run, apply, plan, validate, render, get, describe, diff, why, events),
-    *(reconcile, hold, release, approve, import_command, exits, metrics),
+    *(reconcile, hold, release, approve, import_command, migrate, host, exits, metrics),
     *(schema, config, sync, completion, manual),
 )
 for command in _COMMANDS:

@@ -59,7 +59,7 @@ def plan(
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, chosen if names else None)
         plans = [
-            plan_one(hypervisor, each, observed.get(name), config.rules)
+            plan_one(hypervisor, each, observed.get(name), config.rules, wanted.inventory)
             for name, each in chosen.items()
         ]
     problems = wanted.snapshot.problems

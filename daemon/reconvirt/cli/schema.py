@@ -8,16 +8,20 @@ from reconvirt.api.openapi import openapi_document
 from reconvirt.cli import options, output
 from reconvirt.domain.reference import manifest_reference
 from reconvirt.domain.schema import manifest_schema
+from reconvirt.manifest.host import host_schema
 
 
 @click.command()
 @options.output_option("json", "markdown", "openapi")
-def schema(form: str) -> None:
+@click.option("--host", is_flag=True, help="What a manifest of a host may say, as JSON Schema.")
+def schema(form: str, *, host: bool) -> None:
     """Print what a manifest may say: as JSON Schema for editors, or as text for people.
 
     With -o openapi: what programs may ask the daemon for, as OpenAPI.
     """
-    if form == "openapi":
+    if host:
+        output.print_json(host_schema())
+    elif form == "openapi":
         output.print_json(openapi_document())
     elif form == "json":
         output.print_json(manifest_schema())

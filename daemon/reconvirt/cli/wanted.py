@@ -14,6 +14,7 @@ from reconvirt.controller.tree import read_paths
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.observed import Observed
+from reconvirt.domain.placing import NO_INVENTORY, Inventory, plan_elsewhere
 from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.connection import Hypervisor
@@ -30,10 +31,12 @@ class Wanted:
     Attributes:
         snapshot: the manifests and what is wrong with them.
         desired: what each good one wants, by name.
+        inventory: this host and the others.
     """
 
     snapshot: Snapshot
     desired: Mapping[str, Desired]
+    inventory: Inventory = NO_INVENTORY
 
     def select(self, names: Iterable[str]) -> Mapping[str, Desired]:
         """The named ones; all if none is named.
@@ -84,7 +87,7 @@ def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
 def _wanted(snapshot: Snapshot, config: Config) -> Wanted:
     policy, source = config.policy.policy, config.source_name
     desired = {name: desire(each, policy, source) for name, each in snapshot.manifests.items()}
-    return Wanted(snapshot, desired)
+    return Wanted(snapshot, desired, Inventory(config.own_host, snapshot.hosts))
 
 
 @contextmanager
@@ -112,9 +115,15 @@ def connected(uri: str) -> Iterator[Hypervisor]:
 
 
 def plan_one(
-    hypervisor: Hypervisor, desired: Desired, observed: Observed | None, rules: HostRules
+    hypervisor: Hypervisor,
+    desired: Desired,
+    observed: Observed | None,
+    rules: HostRules,
+    inventory: Inventory = NO_INVENTORY,
 ) -> Plan:
     """What would be done now about one virtual server."""
+    if (elsewhere := plan_elsewhere(desired, observed, inventory)) is not None:
+        return elsewhere
     resolved, host = hypervisor.look_around(desired, rules)
     return make_plan(resolved, observed, host=host)
 

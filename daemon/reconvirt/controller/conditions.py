@@ -34,6 +34,8 @@ class Kind(StrEnum):
     """It is there, and its guest does nothing."""
     MIGRATING = "Migrating"
     """It is on its way to another host."""
+    HELD_BY_OTHER_HOST = "HeldByOtherHost"
+    """Another host has it, or may have it: it is not started here."""
     ORPHANED = "Orphaned"
     """Its manifest is gone."""
 
@@ -69,6 +71,7 @@ REASONS = {
     Phase.DIFFERS: "Differs",
     Phase.HELD: "Held",
     Phase.UNMANAGED: "ManifestGone",
+    Phase.ELSEWHERE: "OnAnotherHost",
     Phase.STALLED: "NoProgress",
 }
 _RECONCILING = (Phase.WAITING_FOR_GUEST, Phase.WAITING, Phase.DIFFERS)
@@ -97,11 +100,12 @@ def conditions_of(
 def _conditions(outcome: Outcome, now: float) -> Iterator[Condition]:
     phase, message = outcome.phase, outcome.message
     reason = REASONS[phase]
-    ready = phase in (Phase.CONVERGED, Phase.WAITING_FOR_RESTART)
+    ready = phase in (Phase.CONVERGED, Phase.WAITING_FOR_RESTART, Phase.ELSEWHERE)
     yield Condition(Kind.READY, ready, reason, message, now)
-    if phase in _RECONCILING or (phase is Phase.FAILED and outcome.retry):
+    again = outcome.retry or outcome.again_after is not None
+    if phase in _RECONCILING or (phase is Phase.FAILED and again):
         yield Condition(Kind.RECONCILING, True, reason, message, now)
-    if phase in _STALLED or (phase is Phase.FAILED and not outcome.retry):
+    if phase in _STALLED or (phase is Phase.FAILED and not again):
         yield Condition(Kind.STALLED, True, reason, message, now)
     waiting = [each for each in outcome.plan.waiting if each.effect is Effect.NEXT_START]
     if waiting:
@@ -111,6 +115,8 @@ def _conditions(outcome: Outcome, now: float) -> Iterator[Condition]:
         yield Condition(Kind.DRIFTED, True, "ChangedByHand", describe_changes(drift), now)
     if outcome.hold is not None:
         yield Condition(Kind.HELD, True, "HeldOnPurpose", outcome.hold, now)
+    if outcome.other_host:
+        yield Condition(Kind.HELD_BY_OTHER_HOST, True, outcome.other_host, message, now)
     yield from _states(outcome, now)
     if phase is Phase.UNMANAGED:
         yield Condition(Kind.ORPHANED, True, reason, message, now)

@@ -20,6 +20,7 @@ from reconvirt.controller.fleet import FleetView
 from reconvirt.controller.glance import Glances
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Holds
+from reconvirt.controller.house import House
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan, Verdict
 from reconvirt.controller.pruner import Pruner
@@ -70,6 +71,7 @@ class Daemon:
             config.metrics.settings, config.connect, self._fleet.status, workers=config.workers
         )
         self._fleet.observer = self._metrics.observer
+        self._house = House(config, self._hint, self._book.move, self._history)
         self._engine = Engine(
             self._link.current,
             workers=config.workers,
@@ -78,7 +80,9 @@ class Daemon:
             on_down=self._down,
             on_outcome=self._publish,
             surroundings=replace(
-                surroundings_of(config, self._holds, self._history), on_step=self._book.step
+                surroundings_of(config, self._holds, self._history),
+                on_step=self._book.step,
+                placement=self._house.placement,
             ),
             observer=self._metrics.observer,
         )
@@ -116,6 +120,7 @@ class Daemon:
             _log.info("started", desired=name_source(self._config), connect=self._config.connect)
             self._engine.start()
             self._metrics.start()
+            self._house.start()
             for thread in threads:
                 thread.start()
             try:
@@ -125,6 +130,7 @@ class Daemon:
                 with self._service.stopping():
                     self._stop.set()
                     self._source.poke()
+                    self._house.stop()
                     self._engine.stop()
                     self._link.stop()
                     self._metrics.stop()
@@ -203,9 +209,15 @@ class Daemon:
             held_at_last_good=sorted(snapshot.retained),
         )
         wanted = {name: desired for name, (_, desired) in manifests.items()}
+        moved = self._house.take(snapshot.hosts)
         self._engine.want(wanted)
         self._revision = snapshot.revision
+        if moved:
+            self._engine.look_at_all()
         self._pruner.want(snapshot, wanted)
+
+    def _hint(self, name: str) -> None:
+        self._engine.hint(name)
 
     def _connected(self) -> None:
         # Events were missed while there was no connection.

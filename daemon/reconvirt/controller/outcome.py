@@ -35,6 +35,8 @@ class Phase(StrEnum):
     """Something is wanted that reconvirt does not do."""
     FAILED = "failed"
     """libvirt failed; it is tried again."""
+    ELSEWHERE = "on another host"
+    """It is another host's."""
     UNMANAGED = "not managed"
     """Its manifest is gone; it is left as it is."""
 
@@ -53,6 +55,7 @@ class Outcome:
         again_after: seconds until it is to be looked at again; None for the usual resync.
         observed: the virtual server as it was last observed; None if there is none.
         hold: why it is left alone; None if it is not.
+        other_host: the other host that has it, or may have it; "" if that is nobody.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Outcome:
     again_after: float | None = None
     observed: Observed | None = field(default=None, repr=False)
     hold: str | None = None
+    other_host: str = ""
 
 
 def settle(  # noqa: PLR0911 - one return a phase

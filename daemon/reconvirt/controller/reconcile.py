@@ -25,6 +25,7 @@ from reconvirt.domain.desired import Desired
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.lifecycle import Circumstances, DumpFacts, plan_removal
 from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.placing import only_detaching, without_hotplug
 from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.connection import Hypervisor
@@ -125,7 +126,51 @@ class Reconciler:
                     observed=observed,
                     hold=hold,
                 )
-            return self._watched(self._converge(desired.name, look, hypervisor, desired.priority))
+            if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
+                return elsewhere
+            outcome = self._converge(desired.name, look, hypervisor, desired.priority)
+            return self._watched(self._told(desired, outcome))
+
+    def _judge(
+        self,
+        desired: Desired,
+        hypervisor: Hypervisor,
+        look: Callable[[], tuple[Plan, Observed | None, _Memory]],
+    ) -> Outcome | None:
+        """What is to be said of one that is another host's; None if it is ours to work on."""
+        placement = self._around.placement
+        if placement is None or placement.alone:
+            return None
+        observed = hypervisor.observe(desired.name, desired.uuid)
+        if placement.leaves(desired, observed) and not placement.moving(desired.name):
+            detached = self._detach_hotplug(desired, hypervisor, look)
+            if detached is not None:
+                return detached
+        outcome = placement.judge(desired, observed)
+        return None if outcome is None else self._told(desired, outcome)
+
+    def _told(self, desired: Desired, outcome: Outcome) -> Outcome:
+        placement = self._around.placement
+        return placement.told(desired, outcome) if placement else outcome
+
+    def _detach_hotplug(
+        self,
+        desired: Desired,
+        hypervisor: Hypervisor,
+        look: Callable[[], tuple[Plan, Observed | None, _Memory]],
+    ) -> Outcome | None:
+        """Take the hotplug devices away before it is moved (chapter 15); None if there are none."""
+        bare = without_hotplug(desired)
+        if bare.statement == desired.statement:
+            return None
+
+        def look_at_hotplug() -> tuple[Plan, Observed | None, _Memory]:
+            observed, memory = hypervisor.observe(desired.name, desired.uuid), look()[2]
+            plan = make_plan(bare, observed, memory.hindrances)
+            return Plan(desired.name, only_detaching(plan, desired)), observed, memory
+
+        outcome = self._converge(desired.name, look_at_hotplug, hypervisor, 0)
+        return None if outcome.phase is Phase.CONVERGED else outcome
 
     def remove(self, orphan: Orphan) -> Outcome:
         """Do about a virtual server whose manifest is gone what its mark says.
@@ -274,7 +319,7 @@ class Reconciler:
         self, desired: Desired, observed: Observed | None, memory: _Memory
     ) -> Circumstances:
         now = self._clock()
-        state = observed.state if observed else None
+        state, placement = observed.state if observed else None, self._around.placement
         memory.starts.seen(
             now,
             runs=state not in (None, State.SHUTOFF, State.CRASHED),
@@ -282,7 +327,9 @@ class Reconciler:
         )
         return Circumstances(
             memory.requests.shutdown_asked(now),
-            memory.starts.why_not_yet(now) or self._around.not_yet(desired),
+            memory.starts.why_not_yet(now)
+            or self._around.not_yet(desired)
+            or (placement.why_not_start(desired, observed) if placement else ""),
             memory.restarted_for,
             self._around.dumps.facts(observed) if observed else DumpFacts(),
         )

@@ -11,6 +11,7 @@ from reconvirt.controller.conditions import Condition, Kind, conditions_of
 from reconvirt.controller.holds import Hold
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.domain.changes import Change
+from reconvirt.domain.migration import Progress
 from reconvirt.domain.show import Shown
 from reconvirt.manifest.model import Problem
 
@@ -44,6 +45,7 @@ class Status:
         updated: when it was last looked at, in seconds since the epoch.
         next_look: when it is looked at again if nothing happens; None if it is not planned.
         step: the step that is being taken now; "" if none.
+        migration: how far it is on its way to another host; None if it is not on its way.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Status:
     updated: float = 0.0
     next_look: float | None = None
     step: str = ""
+    migration: Progress | None = None
 
     def condition(self, kind: Kind) -> Condition | None:
         """One of its conditions; None if it is not there."""
@@ -161,6 +164,7 @@ class StatusBook:
                 fleet.revision if applied else before.applied_revision,
                 now,
                 next_look,
+                migration=before.migration,
             )
             self._put(replace(fleet, servers={**fleet.servers, outcome.name: status}))
             return status
@@ -170,6 +174,13 @@ class StatusBook:
         with self._changed:
             status = self._fleet.servers.get(name, Status(name))
             servers = {**self._fleet.servers, name: replace(status, step=verb)}
+            self._put(replace(self._fleet, servers=servers))
+
+    def move(self, name: str, progress: Progress | None) -> None:
+        """A virtual server is on its way to another host; None when it is no more."""
+        with self._changed:
+            status = self._fleet.servers.get(name, Status(name))
+            servers = {**self._fleet.servers, name: replace(status, migration=progress)}
             self._put(replace(self._fleet, servers=servers))
 
     def remove(self, name: str) -> None:

@@ -9,6 +9,7 @@ from reconvirt.controller.config import Config
 from reconvirt.controller.dumps import NO_DUMPS, DumpDirectory
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Hold, Holds
+from reconvirt.controller.placement import Placement
 from reconvirt.controller.starts import StartGate
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.rules import NO_RULES, HostRules
@@ -26,6 +27,7 @@ class Surroundings:
         gate: lets only so many start at a time.
         on_step: is told which step is being taken, and "" when it has ended.
         history: is told what happens.
+        placement: knows what is another host's; None where there are no others.
     """
 
     rules: HostRules = NO_RULES
@@ -35,6 +37,7 @@ class Surroundings:
     gate: StartGate = field(default_factory=lambda: StartGate(1_000_000))
     on_step: Callable[[str, str], None] = lambda _name, _verb: None
     history: History = field(default_factory=History)
+    placement: Placement | None = None
 
 
 def surroundings_of(config: Config, holds: Holds, history: History) -> Surroundings:

@@ -131,6 +131,8 @@ class Desired:
         priority: of two that are to be started, the one with the higher number goes first.
         depends_on: the virtual servers that must run before it is started.
         hold: why its manifest has it left alone; None if it does not.
+        host: the host that it shall be on; None if its manifest does not say.
+        hosts: where it may go when that host is evacuated, the best first.
         positions: where fields stand in the manifest.
     """
 
@@ -144,6 +146,8 @@ class Desired:
     priority: int = 0
     depends_on: frozenset[str] = frozenset()
     hold: str | None = None
+    host: str | None = None
+    hosts: tuple[str, ...] = ()
     positions: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -192,6 +196,8 @@ def desire(manifest: Manifest, defaults: Policy = NO_POLICY, source: str = "") -
         priority=spec.get("priority", 0),
         depends_on=frozenset(spec.get("dependsOn", ())),
         hold=manifest.annotations.get(HOLD),
+        host=spec.get("host"),
+        hosts=tuple(spec.get("hosts", ())),
         positions=manifest.positions,
     )
 

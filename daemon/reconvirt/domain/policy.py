@@ -10,6 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
+from reconvirt.domain.migration_policy import (
+    USUAL_MIGRATION,
+    MigrationPolicy,
+    migration_properties,
+    read_migration,
+)
 from reconvirt.domain.values import Schema
 
 
@@ -50,6 +56,7 @@ class Policy:
         media: whether a medium is changed although the guest has locked the tray.
         on_removal: what is done when the manifest is gone.
         copied: the disks whose storage is to be copied in a migration, by target.dev.
+        migration: how it is migrated.
     """
 
     restart: Literal["manual", "automatic", "on-guest-reboot"] = "manual"
@@ -62,6 +69,7 @@ class Policy:
     media: Literal["ask", "force"] = "ask"
     on_removal: Literal["keep", "shutdown", "undefine"] = "keep"
     copied: frozenset[str] = frozenset()
+    migration: MigrationPolicy = USUAL_MIGRATION
 
 
 NO_POLICY = Policy()
@@ -73,7 +81,8 @@ def read_policy(stated: Mapping[str, Any], defaults: Policy) -> Policy:
     plain = {key: value for key, value in stated.items() if key not in ("shutdown", "migration")}
     shutdown = replace(defaults.shutdown, **stated.get("shutdown", {}))
     copied = stated.get("migration", {}).get("copied")
-    policy = replace(defaults, **plain, shutdown=shutdown)
+    migration = read_migration(stated.get("migration", {}), defaults.migration)
+    policy = replace(defaults, **plain, shutdown=shutdown, migration=migration)
     return policy if copied is None else replace(policy, copied=frozenset(copied))
 
 
@@ -183,7 +192,8 @@ _MIGRATION: Schema = {
             "migration. reconvirt warns of what would make that impossible.",
             "items": {"type": "string", "minLength": 1},
             "uniqueItems": True,
-        }
+        },
+        **migration_properties(),
     },
 }
 

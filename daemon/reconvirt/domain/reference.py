@@ -39,6 +39,8 @@ ended –, `shutoff` – the guest is asked to shut down –, or `any`: it is le
 | `spec.autostart` | whether libvirt itself starts it with the host |
 | `spec.priority` | of those that are to be started, the ones with the highest number go first |
 | `spec.dependsOn` | the virtual servers that must run before this one is started |
+| `spec.host` | the host that it shall be on, see [migration](migration.md) |
+| `spec.hosts` | where it may go when that host is evacuated, the best first |
 | `spec.policy` | what may be done, see below |
 | `spec.xml` | anything else, see below |
 

@@ -151,6 +151,23 @@ _LIFE: Schema = {
     },
 }
 
+_PLACE: Schema = {
+    "host": {
+        "type": "string",
+        "minLength": 1,
+        "title": "Host",
+        "description": "The host that it shall be on, by the name of its Host manifest; another "
+        "one moves it there. Without it, it is on every host that reads this manifest.",
+    },
+    "hosts": {
+        "type": "array",
+        "title": "Other hosts",
+        "description": "Where it may go, the first that can have it, when its host is evacuated.",
+        "items": {"type": "string", "minLength": 1},
+        "uniqueItems": True,
+    },
+}
+
 _XML: Schema = {
     "type": "string",
     "title": "Anything else",
@@ -167,6 +184,7 @@ def manifest_schema() -> Schema:
     spec["properties"] = {
         "state": _STATE,
         **_LIFE,
+        **_PLACE,
         "policy": policy_schema(),
         **spec["properties"],
         "xml": _XML,

@@ -12,7 +12,9 @@ from typing import Any
 
 from reconvirt.manifest.checks import check_values
 from reconvirt.manifest.document import Document, DocumentError, read_documents
+from reconvirt.manifest.host import HostManifest, read_host
 from reconvirt.manifest.identity import normalise_uuid
+from reconvirt.manifest.inventory import assemble_hosts, unknown_hosts
 from reconvirt.manifest.model import (
     FileResult,
     Manifest,
@@ -21,7 +23,7 @@ from reconvirt.manifest.model import (
     Snapshot,
     SourceFile,
 )
-from reconvirt.manifest.validate import check_schema, field_name
+from reconvirt.manifest.validate import check_schema, field_name, is_host
 
 
 def load_file(file: SourceFile) -> FileResult:
@@ -34,12 +36,18 @@ def load_file(file: SourceFile) -> FileResult:
         return FileResult(file.path, (), (error.problem,))
     manifests: list[Manifest] = []
     problems: list[Problem] = []
+    hosts: list[HostManifest] = []
     for document in documents:
-        wrong = list(check_schema(document)) or list(check_values(document))
+        if is_host(document):
+            wrong = list(check_schema(document))
+            if not wrong:
+                hosts.append(read_host(document.value, document.position(())))
+        else:
+            wrong = list(check_schema(document)) or list(check_values(document))
+            if not wrong:
+                manifests.append(_manifest(document))
         problems.extend(wrong)
-        if not wrong:
-            manifests.append(_manifest(document))
-    return FileResult(file.path, tuple(manifests), tuple(problems))
+    return FileResult(file.path, tuple(manifests), tuple(problems), tuple(hosts))
 
 
 def _manifest(document: Document) -> Manifest:
@@ -109,6 +117,9 @@ def assemble(
     everything = [manifest for result in results for manifest in result.manifests]
     clashes = _clashes(everything, "metadata.name", lambda each: each.name)
     clashes |= _clashes(everything, "metadata.uuid", lambda each: each.uuid)
+    hosts = assemble_hosts(results, broken, previous)
+    problems.extend(hosts.problems)
+    clashes |= unknown_hosts(everything, hosts.hosts)
     problems.extend(clashes.values())
     manifests = {each.name: each for each in everything if each.position not in clashes}
     held = {each.name for each in everything if each.position in clashes}
@@ -124,6 +135,7 @@ def assemble(
         tuple(sorted(problems, key=lambda each: (each.position, each.field))),
         revision,
         frozenset(retained),
+        hosts.hosts,
     )
 
 

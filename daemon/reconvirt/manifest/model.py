@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reconvirt.manifest.host import HostManifest
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -89,11 +92,13 @@ class FileResult:
         path: its name for people.
         manifests: its good documents.
         problems: what is wrong with the others.
+        hosts: its good documents that are about hosts.
     """
 
     path: str
     manifests: tuple[Manifest, ...]
     problems: tuple[Problem, ...]
+    hosts: tuple[HostManifest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +110,11 @@ class Snapshot:
         problems: what is wrong with others.
         revision: SHA-256 over all files.
         retained: names whose last good version stays in force.
+        hosts: the hosts between which virtual servers are moved, by name.
     """
 
     manifests: Mapping[str, Manifest]
     problems: tuple[Problem, ...]
     revision: str
     retained: frozenset[str] = frozenset()
+    hosts: Mapping[str, HostManifest] = field(default_factory=dict)

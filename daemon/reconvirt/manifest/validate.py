@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import jsonschema
 
 from reconvirt.manifest.document import Document, Path
+from reconvirt.manifest.host import host_schema
 from reconvirt.manifest.model import Problem
 
 Error: TypeAlias = Any
@@ -44,23 +45,29 @@ def _check_pattern(_: Any, pattern: str, instance: Any, _schema: Any) -> Iterato
 
 
 @functools.cache
-def _validator() -> Any:
+def _validator(*, of_host: bool) -> Any:
     # JSON Schema takes 4.0 for an integer; a number of vCPUs is not written so.
     whole = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
     extend: Any = jsonschema.validators.extend  # which is not typed
     checks = {"pattern": _check_pattern}
-    return extend(jsonschema.Draft202012Validator, checks, type_checker=whole)(load_schema())
+    strict = extend(jsonschema.Draft202012Validator, checks, type_checker=whole)
+    return strict(host_schema() if of_host else load_schema())
 
 
 def check_schema(document: Document) -> Iterator[Problem]:
     """What the schema does not allow."""
     for error in sorted(
-        _validator().iter_errors(document.value),
+        _validator(of_host=is_host(document)).iter_errors(document.value),
         key=lambda each: list(map(str, each.absolute_path)),
     ):
         yield from _explain(error, document)
+
+
+def is_host(document: Document) -> bool:
+    """Whether a document is about a host, not a virtual server."""
+    return isinstance(document.value, dict) and document.value.get("kind") == "Host"
 
 
 def field_name(path: Path) -> str:

@@ -9,6 +9,7 @@ import jsonschema
 
 from reconvirt.domain.reference import manifest_reference
 from reconvirt.domain.schema import manifest_schema
+from reconvirt.manifest.host import host_schema
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,3 +44,10 @@ def test_every_key_has_words_for_an_editor() -> None:
         return found
 
     assert [] == bare(manifest_schema(), "")
+
+
+def test_the_file_of_the_hosts_schema_is_printed_from_the_program() -> None:
+    """As with that of virtual servers."""
+    stored = json.loads((ROOT / "schemas/reconvirt-v1-host.schema.json").read_text())
+
+    assert stored == host_schema()

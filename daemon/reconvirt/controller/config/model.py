@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from reconvirt.controller.config.admission import AdmissionSettings, is_local
+from reconvirt.controller.config.claims import EtcdSettings
 from reconvirt.controller.config.metrics import MetricsSection
 from reconvirt.controller.config.policies import PolicySettings
 from reconvirt.controller.config.settings import section, setting
@@ -113,6 +115,18 @@ class Config:
         "can do anything on the host",
         live=True,
     )
+    host_name: str | None = setting(
+        None,
+        about="the name of this host, as its Host manifest has it; the machine's own if not stated",
+        pattern=r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
+        examples=("zhost1",),
+    )
+    claims: Literal["inventory", "etcd"] = setting(
+        "inventory",
+        about="how it is made sure that a virtual server runs on one host only; inventory: the "
+        "other hosts are asked before it is defined or started; etcd: the host that has it is "
+        "kept there",
+    )
     source_name: str = setting(
         "desired",
         about="what this source of manifests is called; only virtual servers that came from it "
@@ -140,9 +154,15 @@ class Config:
     policy: PolicySettings = section(
         PolicySettings, about="what holds for manifests that state no `spec.policy`"
     )
+    etcd: EtcdSettings = section(EtcdSettings, about="where claims are kept, with claims = etcd")
     metrics: MetricsSection = section(MetricsSection, about="how metrics are collected and served")
     socket: SocketSettings = section(SocketSettings, about="the daemon's local socket")
     page: PageSettings = section(PageSettings, about="where the status page is served")
+
+    @property
+    def own_host(self) -> str:
+        """The name of this host."""
+        return self.host_name or platform.node() or "localhost"
 
     @property
     def rules(self) -> HostRules:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from reconvirt.controller.config.settings import section, setting
+from reconvirt.domain.migration_policy import MOST, CopyMode, MigrationPolicy, OnTimeout
 from reconvirt.domain.policy import Policy, ShutdownPolicy
 
 _SECONDS = "a number of seconds"
@@ -23,6 +24,40 @@ class ShutdownSettings:
         300, about="when they count as not answering", least=1, most=86400, unit=_SECONDS
     )
     force: bool = setting(False, about="whether they are then ended by force")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationSettings:
+    """How virtual servers are migrated; `spec.policy.migration` tells what each means."""
+
+    copy: CopyMode = setting("all", about="how the storage of copied disks goes")
+    tunnelled: bool = setting(False, about="whether memory goes through libvirt's connection")
+    auto_converge: bool = setting(False, about="whether CPUs are throttled where it helps")
+    compressed: bool = setting(False, about="whether memory that is sent again is compressed")
+    parallel: int = setting(
+        1, about="over how many connections memory is sent", least=1, most=MOST["parallel"]
+    )
+    bandwidth: int = setting(
+        0, about="the most MiB a second; 0 for no limit", least=0, most=MOST["bandwidth"]
+    )
+    max_downtime: int = setting(
+        0,
+        about="for how many milliseconds a guest may stand still; 0 for QEMU's own limit",
+        least=0,
+        most=MOST["max_downtime"],
+    )
+    timeout: int = setting(
+        0, about="when `on_timeout` is done; 0 for never", least=0, most=MOST["timeout"]
+    )
+    completion_timeout: int = setting(
+        0, about="the same for each GiB of memory", least=0, most=MOST["timeout"]
+    )
+    on_timeout: OnTimeout = setting("abort", about="what is done then")
+    post_copy: bool = setting(False, about="whether guests may go on before all memory is there")
+    suspend: bool = setting(False, about="whether they stay paused at the destination")
+    abort_on_error: bool = setting(True, about="whether an error of storage ends a migration")
+    change_protection: bool = setting(True, about="whether configurations are locked meanwhile")
+    unsafe: bool = setting(False, about="whether they move where libvirt fears for their data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +92,10 @@ class PolicySettings:
         ShutdownSettings, about="how guests are asked to shut down"
     )
 
+    migration: MigrationSettings = section(
+        MigrationSettings, about="how virtual servers are migrated"
+    )
+
     @property
     def policy(self) -> Policy:
         """The same for the domain room."""
@@ -71,4 +110,5 @@ class PolicySettings:
             unlisted=self.unlisted,
             media=self.media,
             on_removal=self.on_removal,
+            migration=MigrationPolicy(**asdict(self.migration)),
         )

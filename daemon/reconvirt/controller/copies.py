@@ -1,0 +1,85 @@
+"""Which images were made at other hosts for storage that is copied there.
+
+Kept in a file, so that a daemon that was killed knows what it may remove; no other image is ever
+removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+
+class Copies:
+    """The images that were made, and are no virtual server's yet.
+
+    Args:
+        state_directory: where they are kept.
+    """
+
+    def __init__(self, state_directory: Path) -> None:
+        self._file = state_directory / "copies.json"
+        self._lock = threading.Lock()
+        self._kept: dict[str, list[str]] | None = None
+
+    def made(self, uuid: str, host: str) -> tuple[str, ...]:
+        """The paths of those that were made for a virtual server at a host."""
+        with self._lock:
+            return tuple(self._read().get(f"{uuid} {host}", ()))
+
+    def note(self, uuid: str, host: str, paths: tuple[str, ...]) -> None:
+        """Keep what is made, before it is; none any more ends it.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+        with self._lock:
+            kept = self._read()
+            kept.pop(f"{uuid} {host}", None)
+            if paths:
+                kept[f"{uuid} {host}"] = list(paths)
+            self._write(kept)
+
+    def arrived(self, uuid: str) -> None:
+        """A virtual server is no longer here: what was made for it is its own now."""
+        with self._lock:
+            kept = self._read()
+            gone = [key for key in kept if key.startswith(f"{uuid} ")]
+            for key in gone:
+                del kept[key]
+            if gone:
+                self._write(kept)
+
+    def _read(self) -> dict[str, list[str]]:
+        if self._kept is not None:
+            return dict(self._kept)
+        try:
+            found: dict[str, list[str]] = json.loads(self._file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            found = {}
+        except (OSError, ValueError) as error:
+            _log.error("made images cannot be read", file=str(self._file), error=str(error))
+            return {}
+        self._kept = found
+        return dict(found)
+
+    def _write(self, kept: dict[str, list[str]]) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        number, path = tempfile.mkstemp(prefix=f".{self._file.name}.", dir=self._file.parent)
+        try:
+            with os.fdopen(number, "w", encoding="utf-8") as stream:
+                json.dump(kept, stream, indent=2)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(path).replace(self._file)
+            self._kept = kept
+        except BaseException:
+            Path(path).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,132 @@
+"""Claims in etcd: one key a virtual server says which host has it; no host is asked.
+
+A claim does not end with a lease. That a host is not heard of does not say that its virtual
+servers do not run: only who has made sure of that (``reconvirt host fenced``) may take them. The
+lease tells people whether the host that has it is heard of. The claim's revision is its fencing
+token: it grows with every change of hands.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from reconvirt.controller.claims import FREE, Claim, InventoryClaims
+from reconvirt.controller.etcd import Entry, Etcd, EtcdDown
+
+_log = structlog.get_logger(__name__)
+
+
+class EtcdClaims:
+    """Keeps one claim a virtual server.
+
+    Args:
+        etcd: the client.
+        prefix: what the keys begin with.
+        own: the name of this host.
+        inventory: asks the hosts themselves, where a claim is not enough.
+        fenced: the hosts that are off for sure.
+    """
+
+    def __init__(
+        self,
+        etcd: Etcd,
+        prefix: str,
+        own: str,
+        inventory: InventoryClaims,
+        fenced: Callable[[], frozenset[str]],
+    ) -> None:
+        self._etcd = etcd
+        self._prefix = prefix
+        self._own = own
+        self._inventory = inventory
+        self._fenced = fenced
+        self._ours: dict[str, int] = {}
+
+    def look(self, name: str, uuid: str, purpose: str) -> Claim:
+        """Whether a virtual server may be defined, started or resumed here; takes its claim.
+
+        What a migration has left paused is asked of the hosts themselves: the claim does not say
+        on which of the two it runs.
+        """
+        if purpose == "resume":
+            return self._inventory.look(name, uuid, purpose)
+        try:
+            return self._take(uuid)
+        except EtcdDown as error:
+            return Claim(f"etcd cannot be asked who has it ({error}); it is not started meanwhile")
+
+    def runs_here(self, uuid: str) -> None:
+        """A virtual server runs here: whatever the claim says, that is so. Asked once."""
+        if self._ours.get(uuid):
+            return
+        try:
+            found = self._etcd.get(self._key(uuid))
+            if found is None or found.value != self._own:
+                revision = found.revision if found else 0
+                found = self._etcd.put_if(self._key(uuid), self._own, revision)
+            if found is not None and found.value == self._own:
+                self._ours[uuid] = found.revision
+        except EtcdDown as error:
+            _log.debug("claim not kept yet", uuid=uuid, error=str(error))
+
+    def may_leave(self, uuid: str) -> str:
+        """Why a virtual server must not be moved away now; "" if it may."""
+        try:
+            claim = self._take(uuid)
+        except EtcdDown as error:
+            return f"etcd cannot be asked who has it ({error}); it is not moved meanwhile"
+        return claim.reason
+
+    def hand_over(self, uuid: str, host: str) -> None:
+        """A virtual server is no longer here: its claim goes to this host, in one transaction."""
+        if self._ours.get(uuid) == 0:
+            return
+        try:
+            found = self._etcd.get(self._key(uuid))
+            if found is not None and found.value == self._own:
+                self._etcd.put_if(self._key(uuid), host, found.revision)
+            self._ours[uuid] = 0
+        except EtcdDown as error:
+            _log.debug("claim not handed over yet", uuid=uuid, error=str(error))
+
+    def beat(self, stop: threading.Event, seconds: int) -> None:
+        """Show others that this host is heard of, until ``stop``; the body of a thread."""
+        lease = 0
+        while not stop.is_set():
+            try:
+                if not lease or not self._etcd.keep_alive(lease):
+                    lease = self._etcd.grant(seconds)
+                    self._etcd.put_leased(self._alive_key(self._own), str(time.time()), lease)
+            except EtcdDown as error:
+                _log.debug("etcd is away", error=str(error))
+                lease = 0
+            stop.wait(seconds / 3)
+
+    def _take(self, uuid: str) -> Claim:
+        self._ours.pop(uuid, None)
+        key = self._key(uuid)
+        found: Entry | None = self._etcd.put_if(key, self._own, 0)
+        if found is not None and found.value in self._fenced() and found.value != self._own:
+            found = self._etcd.put_if(key, self._own, found.revision)
+        if found is None:
+            return Claim("its claim has changed hands meanwhile")
+        if found.value == self._own:
+            self._ours[uuid] = found.revision
+            return FREE
+        heard = self._etcd.get(self._alive_key(found.value)) is not None
+        how = "which is heard of" if heard else "which is not heard of"
+        return Claim(
+            f"{found.value} has its claim, {how}; it gives it away when it has moved it, or, if it "
+            f"is off for sure, 'reconvirt host fenced {found.value}' says so",
+            found.value,
+        )
+
+    def _key(self, uuid: str) -> str:
+        return f"{self._prefix}/claims/{uuid}"
+
+    def _alive_key(self, host: str) -> str:
+        return f"{self._prefix}/hosts/{host}"

@@ -1,0 +1,325 @@
+"""One migration from its beginning to the truth about it; the body of a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import structlog
+
+from reconvirt.controller.copies import Copies
+from reconvirt.domain.desired import Desired
+from reconvirt.domain.lifecycle import RUNS
+from reconvirt.domain.migration import (
+    Finding,
+    Order,
+    Progress,
+    ask_about,
+    image_sizes,
+    make_order,
+    memory_of,
+)
+from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.preflight import preflight
+from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.hypervisor.moving import Host
+from reconvirt.manifest.host import HostManifest
+
+POLL_SECONDS = 0.5
+"""How often libvirt is asked how far it is."""
+
+ARRIVING = ("migrating", "starting up")
+"""The reasons for which what has not arrived yet is paused."""
+
+_EXISTING = "it is never overwritten: move it away, if nobody needs it"
+
+_log = structlog.get_logger(__name__)
+
+
+class End(StrEnum):
+    """How a migration ended, as both hosts say."""
+
+    MOVED = "moved"
+    """It is at the destination, and no longer here."""
+    STAYED = "stayed"
+    """It is here, and not at the destination."""
+    REFUSED = "refused"
+    """Something stands against it; nothing was moved."""
+    FULL = "full"
+    """The destination takes no more at a time."""
+    UNSURE = "unsure"
+    """One of the hosts cannot be asked, or both say something that a person must see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a migration.
+
+    Attributes:
+        end: how it ended.
+        message: one sentence for people.
+        findings: what stands against it.
+    """
+
+    end: End
+    message: str
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(slots=True)
+class Move:
+    """A virtual server on its way.
+
+    Attributes:
+        desired: what is wanted of it.
+        source_uri: where libvirt is here.
+        source: the manifest of this host; None if there is none.
+        destination: that of the other.
+        copies: keeps which images were made at the destination.
+        on_progress: told how far it is.
+        stopping: whether the daemon ends: libvirt goes on without it.
+    """
+
+    desired: Desired
+    source_uri: str
+    source: HostManifest | None
+    destination: HostManifest
+    copies: Copies
+    on_progress: Callable[[str, Progress | None], None]
+    stopping: threading.Event
+    aborted: str = ""
+    progress: Progress | None = None
+    _error: str = field(default="", repr=False)
+
+    @property
+    def name(self) -> str:
+        """The virtual server."""
+        return self.desired.name
+
+    def abort(self, why: str) -> None:
+        """Have it end; it goes on here."""
+        self.aborted = why
+
+    def run(self) -> Report | None:
+        """Move it, or go on with a migration that runs; None if the daemon ends meanwhile."""
+        self._tell(Progress("preparing"))
+        here = there = None
+        try:
+            here = Host(self.source_uri)
+            with contextlib.suppress(HypervisorError):
+                # A migration that runs goes on, whether or not the other host can be asked.
+                there = Host(self.destination.uri)
+            return self._run(here, there)
+        except HypervisorError as error:
+            return Report(End.UNSURE, f"not to be told: {error}")
+        finally:
+            self._tell(None)
+            for each in (here, there):
+                if each is not None:
+                    each.close()
+
+    def _run(self, here: Host, there: Host | None) -> Report | None:
+        observed = here.observe(self.name, self.desired.uuid)
+        if observed is None:
+            return self._settle(here, there, None)
+        running = here.progress(self.name) if observed.active else None
+        if running is None:
+            if there is None:
+                message = f"{self.destination.name} cannot be reached at {self.destination.uri}"
+                return Report(End.STAYED, message)
+            if (early := self._check(here, there, observed)) is not None:
+                return early
+        order = make_order(self.desired, observed, self.destination)
+        if not self._follow(here, order, observed, begun=running is not None):
+            return None
+        return self._settle(here, there, observed)
+
+    def _check(self, here: Host, there: Host, observed: Observed) -> Report | None:
+        """Why nothing is moved now, or moved already; None if it can be."""
+        if there.find(observed.uuid) is not None:
+            report = self._settle(here, there, observed)
+            if report.end is not End.STAYED:
+                return report
+        found = there.inspect(ask_about(observed))
+        if found.arriving >= self.destination.slots_in:
+            return Report(End.FULL, f"{self.destination.name} takes no more at a time")
+        order = make_order(self.desired, observed, self.destination)
+        findings = preflight(observed, order, (self.source, self.destination), found)
+        if findings:
+            return _refused(*findings)
+        return self._make_images(here, there, observed, order)
+
+    def _make_images(
+        self, here: Host, there: Host, observed: Observed, order: Order
+    ) -> Report | None:
+        """Make the images at the destination that storage is copied to."""
+        host, uuid = self.destination.name, observed.uuid
+        self._remove_images(there, uuid)
+        wanted = image_sizes(observed, order)
+        for path, _ in wanted.values():
+            if there.image_is_there(path):
+                return _refused(Finding(f"{host} has something at {path}", _EXISTING))
+        # Kept before they are made: after a sudden end they must be known as ours.
+        self.copies.note(uuid, host, tuple(path for path, _ in wanted.values()))
+        for target, (path, kind) in wanted.items():
+            if not there.make_image(path, kind, here.disk_size(self.name, target)):
+                paths = [each for each, _ in wanted.values()]
+                self.copies.note(uuid, host, tuple(paths[: paths.index(path)]))
+                return _refused(Finding(f"{host} has something at {path}", _EXISTING))
+        return None
+
+    def _remove_images(self, there: Host, uuid: str) -> None:
+        """Remove what was made at the destination for a migration that has failed."""
+        made = self.copies.made(uuid, self.destination.name)
+        kept = tuple(path for path in made if not there.remove_image(path))
+        if made:
+            self.copies.note(uuid, self.destination.name, kept)
+
+    def _follow(self, here: Host, order: Order, observed: Observed, *, begun: bool) -> bool:
+        """Have libvirt move it, and watch; False if the daemon ends meanwhile."""
+        thread = None
+        if not begun:
+            call = (here, order)
+            thread = threading.Thread(target=self._call, args=call, name=f"move-{self.name}")
+            thread.daemon = True  # libvirt's daemons lead it, and go on when we end
+            thread.start()
+        watch = Host(self.source_uri)
+        try:
+            self._watch(watch, order, observed, thread)
+        finally:
+            watch.close()
+        return not self.stopping.is_set()
+
+    def _call(self, here: Host, order: Order) -> None:
+        try:
+            here.migrate(self.name, order)
+        except HypervisorError as error:
+            self._error = str(error)
+
+    def _watch(
+        self, watch: Host, order: Order, observed: Observed, thread: threading.Thread | None
+    ) -> None:
+        deadline = order.policy.deadline(memory_of(observed))
+        begun, downtime, late, ended = time.monotonic(), order.policy.max_downtime, False, False
+        while not self.stopping.wait(POLL_SECONDS):
+            if thread is not None and not thread.is_alive():
+                return
+            try:
+                progress = watch.progress(self.name)
+            except HypervisorError:
+                # It is gone from here, or libvirt is: what is true is read afterwards.
+                if thread is None:
+                    return
+                continue
+            if progress is None:
+                if thread is None:
+                    return
+                continue
+            self._tell(progress)
+            with contextlib.suppress(HypervisorError):
+                if downtime:
+                    watch.set_downtime(self.name, downtime)
+                    downtime = 0
+                if self.aborted and not ended:
+                    watch.abort_migration(self.name)
+                    ended = True
+                elapsed = max(progress.elapsed, time.monotonic() - begun)
+                if deadline is not None and elapsed > deadline and not late:
+                    late = True
+                    self._too_late(watch, order)
+
+    def _too_late(self, watch: Host, order: Order) -> None:
+        policy = order.policy
+        _log.warning("migration takes too long", virtual_server=self.name, then=policy.on_timeout)
+        if policy.on_timeout == "post-copy" and policy.post_copy:
+            watch.start_post_copy(self.name)
+        elif policy.on_timeout == "suspend":
+            watch.suspend(self.name)
+        else:
+            self.abort("it took too long")
+            watch.abort_migration(self.name)
+
+    def _settle(self, here: Host, there: Host | None, before: Observed | None) -> Report:
+        """Read from both hosts where it is, and clean up where it is not.
+
+        Nothing is ended unless it is sure that the other copy is the right one.
+        """
+        ours = here.observe(self.name, self.desired.uuid)
+        uuid = ours.uuid if ours else (before.uuid if before else self.desired.expected_uuid)
+        try:
+            theirs = there.find(uuid) if there is not None else None
+        except HypervisorError:
+            there = None
+            theirs = None
+        if there is None:
+            # Nothing is true of both hosts that only one has said.
+            where = f"{self.destination.name} cannot be asked"
+            if ours is not None and ours.state in RUNS:
+                return Report(End.STAYED, f"{self._why()}; it runs here on, and {where}")
+            return Report(End.UNSURE, f"{self._why()}; {where}")
+        if ours is None:
+            if theirs is None:
+                return Report(End.UNSURE, "neither host has it")
+            return self._arrived(there, before)
+        if theirs is None:
+            self._remove_images(there, uuid)
+            return self._stays(here, ours)
+        return self._both(here, there, ours, theirs, before)
+
+    def _both(
+        self,
+        here: Host,
+        there: Host,
+        ours: Observed,
+        theirs: tuple[State, str],
+        before: Observed | None,
+    ) -> Report:
+        state, reason = theirs
+        arriving = state is State.PAUSED and reason in ARRIVING
+        if ours.state in RUNS and (arriving or state is State.SHUTOFF):
+            there.end_stale(ours.uuid)
+            self._remove_images(there, uuid=ours.uuid)
+            return Report(End.STAYED, f"{self._why()}; it runs here on")
+        stale = ours.state is State.SHUTOFF or (
+            ours.state is State.PAUSED and ours.reason == "migrating"
+        )
+        if stale and state in RUNS:
+            here.end_stale(ours.uuid)
+            return self._arrived(there, before or ours)
+        if ours.state is State.SHUTOFF and state is State.SHUTOFF and ours.saved is None:
+            here.end_stale(ours.uuid)
+            return self._arrived(there, before or ours)
+        told = f"{ours.state} ({ours.reason}) here, and {state} ({reason}) at the destination"
+        return Report(End.UNSURE, f"both hosts have it, {told}: see which is the right one")
+
+    def _stays(self, here: Host, ours: Observed) -> Report:
+        if ours.state is State.PAUSED and ours.reason == "migrating":
+            # The destination says that it has none: nobody else can have let it go on.
+            here.resume(self.name)
+        return Report(End.STAYED, f"{self._why()}; it stays here")
+
+    def _arrived(self, there: Host, before: Observed | None) -> Report:
+        if before is not None:
+            self.copies.note(before.uuid, self.destination.name, ())
+        if before is not None and before.autostart:
+            # libvirt takes everything along but this.
+            there.set_autostart(self.name, on=True)
+        return Report(End.MOVED, f"it was moved to {self.destination.name}")
+
+    def _why(self) -> str:
+        if self.aborted:
+            return f"its migration was ended: {self.aborted}"
+        return f"its migration has failed: {self._error or 'libvirt does not say why'}"
+
+    def _tell(self, progress: Progress | None) -> None:
+        self.progress = progress
+        self.on_progress(self.name, progress)
+
+
+def _refused(*findings: Finding) -> Report:
+    told = "; ".join(map(str, findings))
+    return Report(End.REFUSED, f"it cannot be moved: {told}", findings)

@@ -1,0 +1,168 @@
+"""Where virtual servers shall be, for the reconciler: here, elsewhere, or nobody knows yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from reconvirt.controller.claims import FREE, Claim, Claims
+from reconvirt.controller.migrations import Migrations
+from reconvirt.controller.move import ARRIVING, End
+from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.domain.changes import Plan
+from reconvirt.domain.desired import Desired
+from reconvirt.domain.lifecycle import RUNS
+from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.placing import Inventory, plan_elsewhere
+
+_ASK_AGAIN_SECONDS = 30.0
+
+
+class Placement:
+    """Decides whose business a virtual server is.
+
+    Args:
+        inventory: gives this host and the others; without others everything is this one's.
+        claims: knows whether another host has it.
+        migrations: moves what shall be elsewhere.
+    """
+
+    def __init__(
+        self,
+        inventory: Callable[[], Inventory],
+        claims: Claims,
+        migrations: Migrations | None,
+    ) -> None:
+        self._inventory = inventory
+        self._claims = claims
+        self._migrations = migrations
+        self._holders: dict[str, str] = {}
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other host."""
+        return not self._inventory().others
+
+    def told(self, desired: Desired, outcome: Outcome) -> Outcome:
+        """What a look came to, with what other hosts have to do with it."""
+        outcome = replace(outcome, other_host=self._holders.get(desired.name, ""))
+        stranded = self._inventory().stranded(desired)
+        if stranded and outcome.phase in (Phase.CONVERGED, Phase.WAITING_FOR_RESTART):
+            return replace(outcome, phase=Phase.REFUSED, message=stranded)
+        return outcome
+
+    def leaves(self, desired: Desired, observed: Observed | None) -> bool:
+        """Whether a virtual server is here and shall be on another host."""
+        return observed is not None and self._inventory().destination(desired) is not None
+
+    def moving(self, name: str) -> bool:
+        """Whether a virtual server is on its way to another host."""
+        return self._migrations is not None and self._migrations.moving(name)
+
+    def judge(self, desired: Desired, observed: Observed | None) -> Outcome | None:
+        """What is to be said of a virtual server that nothing may be done to here.
+
+        None if it is this host's, and may be worked on.
+        """
+        inventory = self._inventory()
+        self._holders.pop(desired.name, None)
+        elsewhere = plan_elsewhere(desired, observed, inventory)
+        if elsewhere is not None:
+            return self._elsewhere(desired, observed, elsewhere)
+        migrations = self._migrations
+        if migrations is not None and migrations.abort(desired.name, "it shall stay here"):
+            return self._outcome(desired, observed, "its migration is being ended", again=1.0)
+        if observed is None:
+            return self._new(desired, inventory)
+        return self._here(desired, observed)
+
+    def _here(self, desired: Desired, observed: Observed) -> Outcome | None:
+        if observed.state in RUNS:
+            self._claims.runs_here(observed.uuid)
+            return None
+        if observed.job == "incoming migration":
+            return self._outcome(desired, observed, "it is arriving")
+        if observed.state is State.PAUSED and observed.reason in ARRIVING:
+            # It may be what a migration left behind, here or there.
+            return self._unless_free(desired, observed, "resume")
+        if observed.state is State.PAUSED and observed.reason == "post-copy failed":
+            return self._outcome(desired, observed, "its memory is lost: its migration has failed")
+        return None
+
+    def why_not_start(self, desired: Desired, observed: Observed | None) -> str:
+        """Why a virtual server must not be started now; "" if it may."""
+        starts = desired.state in ("running", "paused")
+        if not starts or observed is None or observed.state is not State.SHUTOFF:
+            return ""
+        if not self._inventory().others:
+            return ""
+        return self._ask(desired.name, observed.uuid, "start").reason
+
+    def _new(self, desired: Desired, inventory: Inventory) -> Outcome | None:
+        if desired.host is None:
+            message = "spec.host must say on which of the hosts it shall be"
+            return self._outcome(desired, None, message, phase=Phase.REFUSED)
+        if inventory.own not in inventory.hosts:
+            message = f"no manifest describes this host, {inventory.own}"
+            return self._outcome(desired, None, message, phase=Phase.REFUSED)
+        return self._unless_free(desired, None, "define")
+
+    def _unless_free(
+        self, desired: Desired, observed: Observed | None, purpose: str
+    ) -> Outcome | None:
+        uuid = observed.uuid if observed else desired.expected_uuid
+        claim = self._ask(desired.name, uuid, purpose)
+        if claim == FREE:
+            return None
+        return self._outcome(desired, observed, claim.reason)
+
+    def _ask(self, name: str, uuid: str, purpose: str) -> Claim:
+        claim = self._claims.look(name, uuid, purpose)
+        if claim.host:
+            self._holders[name] = claim.host
+        else:
+            self._holders.pop(name, None)
+        return claim
+
+    def _elsewhere(self, desired: Desired, observed: Observed | None, plan: Plan) -> Outcome:
+        if observed is None:
+            host = self._inventory().place(desired)
+            if self._migrations is not None and not self._migrations.moving(desired.name):
+                self._migrations.gone(desired)
+                if host is not None:
+                    self._claims.hand_over(desired.expected_uuid, host)
+            return Outcome(desired.name, Phase.ELSEWHERE, f"it is for {host}", plan)
+        if observed.job == "incoming migration":
+            return self._outcome(desired, observed, "it is arriving, and shall be elsewhere")
+        if self._migrations is None:
+            message = "the daemon moves it: 'reconvirt run'"
+            return Outcome(desired.name, Phase.WAITING, message, plan, observed=observed)
+        if not self._migrations.moving(desired.name):
+            hindrance = self._claims.may_leave(observed.uuid)
+            if hindrance:
+                return self._outcome(desired, observed, hindrance)
+        standing = self._migrations.move(desired)
+        report = standing.report
+        phase, retry = Phase.WAITING, False
+        if report is not None and not standing.underway:
+            phase = Phase.REFUSED if report.end is End.REFUSED else Phase.FAILED
+            if report.end is End.FULL:
+                phase = Phase.WAITING
+        return Outcome(
+            *(desired.name, phase, standing.message, plan),
+            retry=retry,
+            again_after=standing.again_after,
+            observed=observed,
+        )
+
+    def _outcome(
+        self,
+        desired: Desired,
+        observed: Observed | None,
+        message: str,
+        *,
+        phase: Phase = Phase.WAITING,
+        again: float = _ASK_AGAIN_SECONDS,
+    ) -> Outcome:
+        plan = Plan(desired.name)
+        return Outcome(desired.name, phase, message, plan, again_after=again, observed=observed)

@@ -1,0 +1,103 @@
+"""Where a virtual server shall be: the same answer on every host that reads the manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from reconvirt.domain.actions import Detach
+from reconvirt.domain.changes import Change, Plan, Step
+from reconvirt.domain.desired import Desired
+from reconvirt.domain.devices import DEVICES
+from reconvirt.domain.effects import Effect
+from reconvirt.domain.kinds.common import is_persistent
+from reconvirt.domain.observed import Observed
+from reconvirt.manifest.host import HostManifest
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """This host and all hosts.
+
+    Attributes:
+        own: the name of this host.
+        hosts: the manifests of all hosts, by name.
+    """
+
+    own: str = ""
+    hosts: Mapping[str, HostManifest] = field(default_factory=dict)
+
+    @property
+    def others(self) -> tuple[HostManifest, ...]:
+        """All hosts but this one."""
+        return tuple(each for name, each in self.hosts.items() if name != self.own)
+
+    def destination(self, desired: Desired) -> HostManifest | None:
+        """The other host that a virtual server shall be on; None where it is this one's."""
+        name = self.place(desired)
+        return None if name in (None, self.own) else self.hosts.get(str(name))
+
+    def place(self, desired: Desired) -> str | None:
+        """The host that a virtual server shall be on; None where its manifest does not say."""
+        stated = self.hosts.get(desired.host) if desired.host is not None else None
+        if stated is None or not stated.evacuate:
+            return desired.host
+        for name in desired.hosts:
+            other = self.hosts.get(name)
+            if other is not None and other.schedulable and not other.evacuate:
+                return name
+        return desired.host
+
+    def stranded(self, desired: Desired) -> str:
+        """Why it stays on a host that is to be emptied; "" if it does not."""
+        name = self.place(desired)
+        if name is None or name not in self.hosts or not self.hosts[name].evacuate:
+            return ""
+        return f"{name} is to be emptied, and spec.hosts names no other host that can have it"
+
+
+NO_INVENTORY = Inventory()
+
+
+def plan_elsewhere(
+    desired: Desired, observed: Observed | None, inventory: Inventory
+) -> Plan | None:
+    """The plan for a virtual server that shall be on another host; None if it shall not."""
+    destination = inventory.destination(desired)
+    if destination is None:
+        return None
+    if observed is None:
+        return Plan(desired.name)
+    how = "it is moved while it runs" if observed.active else "its definition is moved"
+    change = Change("host", inventory.own, destination.name, Effect.GUEST, how)
+    return Plan(desired.name, waiting=(change,))
+
+
+def without_hotplug(desired: Desired) -> Desired:
+    """What is wanted without the devices that are plugged in while it runs only."""
+    devices = {
+        kind.name: {
+            identity: stated
+            for identity, stated in desired.statement.devices.get(kind.name, {}).items()
+            if is_persistent(stated)
+        }
+        for kind in DEVICES
+        if kind.name in desired.statement.devices
+    }
+    return replace(desired, statement=replace(desired.statement, devices=devices), unresolved=())
+
+
+def only_detaching(plan: Plan, desired: Desired) -> tuple[Step, ...]:
+    """The steps that take the hotplug devices of a virtual server away before it is moved."""
+    hotplug = {
+        f"devices.{kind}[{identity}]"
+        for kind, listed in desired.statement.devices.items()
+        for identity, stated in listed.items()
+        if not is_persistent(stated)
+    }
+    return tuple(
+        step
+        for step in plan.steps
+        if isinstance(step.action, Detach)
+        and all(change.field.startswith(tuple(hotplug)) for change in step.changes)
+    )

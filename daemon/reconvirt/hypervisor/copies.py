@@ -1,0 +1,95 @@
+"""Images at the destination, for storage that is copied there (chapter 15).
+
+They are made through libvirt's storage pools, since only libvirt reaches the other host's files.
+A pool that is made for it is transient, and is gone afterwards; its directory stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+
+@contextlib.contextmanager
+def _pool(connection: libvirt.virConnect, directory: str) -> Iterator[Any]:
+    """The storage pool of a directory: the one that is there, or one for the time being."""
+    try:
+        pool = connection.storagePoolLookupByTargetPath(directory)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+            raise
+    else:
+        pool.refresh(0)
+        yield pool
+        return
+    root = etree.Element("pool", type="dir")
+    digest = hashlib.sha256(directory.encode()).hexdigest()[:12]
+    etree.SubElement(root, "name").text = f"reconvirt-{digest}"
+    etree.SubElement(etree.SubElement(root, "target"), "path").text = directory
+    pool = connection.storagePoolCreateXML(etree.tostring(root, encoding="unicode"), 0)
+    try:
+        yield pool
+    finally:
+        pool.destroy()
+
+
+def _volume(pool: Any, path: str) -> Any:
+    try:
+        return pool.storageVolLookupByName(Path(path).name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
+            return None
+        raise
+
+
+def image_is_there(connection: libvirt.virConnect, path: str) -> bool:
+    """Whether something stands at a path."""
+    with _pool(connection, str(Path(path).parent)) as pool:
+        return _volume(pool, path) is not None
+
+
+def make_image(
+    connection: libvirt.virConnect,
+    path: str,
+    kind: str,
+    size_bytes: int,
+) -> bool:
+    """Make an image; False if something stands there already, which is left as it is.
+
+    Raises:
+        libvirt.libvirtError: it cannot be made: its directory is missing, or the disk is full.
+    """
+    root = etree.Element("volume")
+    etree.SubElement(root, "name").text = Path(path).name
+    etree.SubElement(root, "capacity", unit="bytes").text = str(size_bytes)
+    if kind == "raw":
+        etree.SubElement(root, "allocation", unit="bytes").text = "0"
+    etree.SubElement(etree.SubElement(root, "target"), "format", type=kind)
+    with _pool(connection, str(Path(path).parent)) as pool:
+        if _volume(pool, path) is not None:
+            return False
+        try:
+            pool.createXML(etree.tostring(root, encoding="unicode"), 0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_STORAGE_VOL_EXIST:
+                return False
+            raise
+        return True
+
+
+def remove_image(connection: libvirt.virConnect, path: str) -> bool:
+    """Remove an image that was made for a copy; False if a virtual server has it by now."""
+    for domain in connection.listAllDomains():
+        if path in domain.XMLDesc(0):
+            return False
+    with _pool(connection, str(Path(path).parent)) as pool:
+        volume = _volume(pool, path)
+        if volume is not None:
+            volume.delete(0)
+    return True

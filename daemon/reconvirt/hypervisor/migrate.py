@@ -1,0 +1,114 @@
+"""Migrating: the one long call of libvirt, its progress, and how it is steered meanwhile."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import libvirt
+
+from reconvirt.domain.migration import Order, Progress
+
+# On libvirt's side the source's daemon leads it (peer to peer): it goes on when we end.
+_ALWAYS = (
+    libvirt.VIR_MIGRATE_PEER2PEER
+    | libvirt.VIR_MIGRATE_PERSIST_DEST
+    | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+)
+_OPTIONS = {
+    "tunnelled": libvirt.VIR_MIGRATE_TUNNELLED,
+    "auto_converge": libvirt.VIR_MIGRATE_AUTO_CONVERGE,
+    "compressed": libvirt.VIR_MIGRATE_COMPRESSED,
+    "post_copy": libvirt.VIR_MIGRATE_POSTCOPY,
+    "suspend": libvirt.VIR_MIGRATE_PAUSED,
+    "abort_on_error": libvirt.VIR_MIGRATE_ABORT_ON_ERROR,
+    "change_protection": libvirt.VIR_MIGRATE_CHANGE_PROTECTION,
+    "unsafe": libvirt.VIR_MIGRATE_UNSAFE,
+}
+_COPY = {
+    "all": libvirt.VIR_MIGRATE_NON_SHARED_DISK,
+    "inc": libvirt.VIR_MIGRATE_NON_SHARED_INC,
+}
+
+
+def migrate(domain: libvirt.virDomain, order: Order) -> None:
+    """Move a virtual server, and return when libvirt says how it went.
+
+    What it says is not the truth: that is read from both hosts.
+
+    Raises:
+        libvirt.libvirtError: as libvirt says.
+    """
+    domain.migrateToURI3(order.uri, _parameters(order), _flags(order))
+
+
+def _flags(order: Order) -> int:
+    policy = order.policy
+    if order.offline:
+        offline: int = _ALWAYS | libvirt.VIR_MIGRATE_OFFLINE
+        return offline
+    flags: int = _ALWAYS | libvirt.VIR_MIGRATE_LIVE
+    for name, flag in _OPTIONS.items():
+        if getattr(policy, name):
+            flags |= flag
+    if policy.parallel > 1:
+        flags |= libvirt.VIR_MIGRATE_PARALLEL
+    # Without a list of disks libvirt would copy all that can be written, shared ones as well.
+    if order.copied:
+        flags |= _COPY[policy.copy]
+    return flags
+
+
+def _parameters(order: Order) -> dict[str, Any]:
+    policy = order.policy
+    parameters: dict[str, Any] = {}
+    if order.migrate_uri and not policy.tunnelled:
+        parameters[libvirt.VIR_MIGRATE_PARAM_URI] = order.migrate_uri
+    if order.offline:
+        return {}
+    if policy.bandwidth:
+        parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = policy.bandwidth
+    if policy.parallel > 1:
+        parameters[libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = policy.parallel
+    if order.copied:
+        parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(order.copied)
+    return parameters
+
+
+def read_progress(domain: libvirt.virDomain) -> Progress | None:
+    """How far the migration away from here is; None if none runs."""
+    stats = domain.jobStats()
+    if stats.get("operation") != libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT:
+        return None
+    if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
+        return None
+    elapsed = stats.get("time_elapsed", 0) / 1000
+    copying = stats.get("disk_remaining", 0) > 0
+    page = stats.get("memory_page_size", 4096)
+    return Progress(
+        "copying storage" if copying else "copying memory",
+        elapsed,
+        stats.get("data_processed", 0),
+        stats.get("data_remaining", 0),
+        stats.get("data_total", 0),
+        stats.get("memory_dirty_rate", 0) * page,
+        stats.get("memory_bps", 0) + stats.get("disk_bps", 0),
+        stats.get("downtime", 0),
+        stats.get("memory_iteration", 0),
+        time.time() - elapsed,
+    )
+
+
+def set_downtime(domain: libvirt.virDomain, milliseconds: int) -> None:
+    """How long the guest may stand still at the end (``virsh migrate-setmaxdowntime``)."""
+    domain.migrateSetMaxDowntime(milliseconds)
+
+
+def abort(domain: libvirt.virDomain) -> None:
+    """End the migration; the virtual server goes on here (``virsh domjobabort``)."""
+    domain.abortJob()
+
+
+def start_post_copy(domain: libvirt.virDomain) -> None:
+    """Have the guest go on at the destination now; its memory follows."""
+    domain.migrateStartPostCopy()

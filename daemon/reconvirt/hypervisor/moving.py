@@ -1,0 +1,140 @@
+"""Connections of the host that a virtual server leaves, and of the one that it goes to.
+
+Each migration has connections of its own: the long call would keep others waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import libvirt
+
+from reconvirt.domain.migration import Destination, Order, Progress, Question
+from reconvirt.domain.observed import State
+from reconvirt.hypervisor import copies, migrate, peer
+from reconvirt.hypervisor.connection import Hypervisor
+from reconvirt.hypervisor.errors import translated
+from reconvirt.hypervisor.states import name_state
+
+_KEEPALIVE = (5, 3)
+_UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
+
+
+class Host(Hypervisor):
+    """A connection to one of the two hosts of a migration, which notices when it breaks."""
+
+    def __init__(self, uri: str) -> None:
+        """Connect to ``uri``."""
+        super().__init__(uri)
+        with contextlib.suppress(libvirt.libvirtError):
+            self._connection.setKeepAlive(*_KEEPALIVE)
+
+    # The source
+
+    def migrate(self, name: str, order: Order) -> None:
+        """Move a virtual server; returns when libvirt says how it went."""
+        with self._domain(name) as domain:
+            self.write(migrate.migrate, domain, order)
+
+    def progress(self, name: str) -> Progress | None:
+        """How far the migration away from here is; None if none runs."""
+        with self._domain(name) as domain:
+            found: Progress | None = self.read(migrate.read_progress, domain)
+            return found
+
+    def set_downtime(self, name: str, milliseconds: int) -> None:
+        """How long the guest may stand still at the end."""
+        with self._domain(name) as domain:
+            self.write(migrate.set_downtime, domain, milliseconds)
+
+    def abort_migration(self, name: str) -> None:
+        """End a migration; the virtual server goes on here."""
+        with self._domain(name) as domain:
+            self.write(migrate.abort, domain)
+
+    def start_post_copy(self, name: str) -> None:
+        """Have the guest go on at the destination now."""
+        with self._domain(name) as domain:
+            self.write(migrate.start_post_copy, domain)
+
+    # The destination
+
+    def inspect(self, question: Question) -> Destination:
+        """What this host says about a virtual server that is to come."""
+        with translated():
+            found: Destination = self.read(peer.inspect, self._connection, question)
+            return found
+
+    def find(self, uuid: str) -> tuple[State, str] | None:
+        """State and reason of a virtual server; None where there is none."""
+        with translated():
+            found: tuple[State, str] | None = self.read(peer.find, self._connection, uuid)
+            return found
+
+    def census(self) -> dict[str, tuple[str, State, str]]:
+        """Name, state and reason of all virtual servers, by uuid, in one call."""
+        groups = libvirt.VIR_DOMAIN_STATS_STATE
+        nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        with translated():
+            listed = self.read(self._connection.getAllDomainStats, groups, nowait)
+        return {
+            domain.UUIDString(): (
+                domain.name(),
+                *name_state(stats.get("state.state", 0), stats.get("state.reason", 0)),
+            )
+            for domain, stats in listed
+        }
+
+    def image_is_there(self, path: str) -> bool:
+        """Whether something stands at a path of this host."""
+        with translated():
+            return bool(self.write(copies.image_is_there, self._connection, path))
+
+    def make_image(self, path: str, kind: str, size_bytes: int) -> bool:
+        """Make an image for a copy; False if something stands there already."""
+        with translated():
+            return bool(self.write(copies.make_image, self._connection, path, kind, size_bytes))
+
+    def remove_image(self, path: str) -> bool:
+        """Remove an image that was made for a copy; False if a virtual server has it."""
+        with translated():
+            return bool(self.write(copies.remove_image, self._connection, path))
+
+    # Either
+
+    def disk_size(self, name: str, target: str) -> int:
+        """How large its guest sees a disk, in bytes."""
+        with self._domain(name) as domain:
+            return int(self.read(domain.blockInfo, target)[0])
+
+    def set_autostart(self, name: str, *, on: bool) -> None:
+        """Have libvirt start it with this host, or not."""
+        with self._domain(name) as domain:
+            self.write(domain.setAutostart, int(on))
+
+    def end_stale(self, uuid: str) -> None:
+        """End what is left of one that runs on the other host, and remove its definition."""
+        with translated():
+            domain = self.read(self._connection.lookupByUUIDString, uuid)
+            persistent = self.read(domain.isPersistent)
+            if self.read(domain.isActive):
+                self.write(domain.destroy)
+            if persistent:
+                self.write(domain.undefineFlags, _UNDEFINE)
+
+    def suspend(self, name: str) -> None:
+        """Have one stand still, so that the rest of its memory can be sent."""
+        with self._domain(name) as domain:
+            self.write(domain.suspend)
+
+    def resume(self, name: str) -> None:
+        """Let one go on whose migration has failed."""
+        with self._domain(name) as domain:
+            self.write(domain.resume)
+
+    @contextlib.contextmanager
+    def _domain(self, name: str) -> Iterator[Any]:
+        with translated():
+            yield self.read(self._connection.lookupByName, name)

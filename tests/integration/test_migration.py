@@ -1,0 +1,159 @@
+"""Virtual servers moved between two real hosts by editing their manifests."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from testbed import Console, Two, disk, interface
+
+Name = Callable[..., str]
+UNSAFE = {"migration": {"unsafe": True}}
+
+
+def ups(console: Console) -> list[str]:
+    """Each boot that the console shows."""
+    return re.findall("^GUEST-UP", console.text, re.MULTILINE)
+
+
+def test_editing_the_host_moves_a_running_guest_there_and_back(two: Two, unique_name: Name) -> None:
+    """CPU, disk and NIC survive, and the console shows no second boot."""
+    host, second = two.hosts
+    name, bridge = unique_name(), host.bridge()
+    second.bridge_like(bridge)
+    devices = {
+        "disks": [disk(host.image(f"{name}-a"), "vda")],
+        "interfaces": [interface(bridge, "52:54:00:00:15:01")],
+    }
+
+    def want(number: int, cpus: int) -> None:
+        two.desired.manifest(
+            name,
+            devices=devices,
+            policy=UNSAFE,
+            autostart=True,
+            host=two.hosts[number].NAME,
+            vcpu={"maximum": 2, "current": cpus},
+        )
+
+    want(0, 1)
+    two.start()
+    console = host.console(name)
+    console.wait_for("^GUEST cpus=0 blk=vda:64MiB net=eth0/52:54:00:00:15:01")
+
+    want(1, 1)
+    two.wait_for_move(name, 1)
+    want(1, 2)
+    line = console.wait_for(r"^GUEST cpus=0-1 blk=vda:64MiB net=eth0/52:54:00:00:15:01.*$")
+    want(0, 2)
+    two.wait_for_move(name, 0)
+
+    assert "enable" in host.virsh("dominfo", name).partition("Autostart:")[2].splitlines()[0]
+    assert len(ups(console)) == 1, line
+
+
+def test_one_that_is_shut_off_moves_its_definition(two: Two, unique_name: Name) -> None:
+    """Offline: the definition is on one host afterwards, and starts there."""
+    name = unique_name()
+    spec: dict[str, Any] = {"policy": UNSAFE, "state": "shutoff"}
+    two.desired.manifest(name, host="zhost1", **spec)
+    two.start()
+    two.wait_for_move(name, 0, "shut off")
+
+    two.desired.manifest(name, host="zhost2", **spec)
+    two.wait_for_move(name, 1, "shut off")
+    two.desired.manifest(name, host="zhost2", policy=UNSAFE)
+    two.wait_for_move(name, 1)
+
+
+@pytest.mark.parametrize("kind", ["qcow2", "raw"])
+def test_storage_is_copied(two: Two, unique_name: Name, kind: str) -> None:
+    """The image is made at the destination, and what the guest sees is the same."""
+    host, second = two.hosts
+    name = unique_name()
+    image = host.local / f"{name}-a"
+    subprocess.run(["qemu-img", "create", "-q", "-f", kind, image, "48M"], check=True)
+    io = ["qemu-io", "-f", kind, str(image), "-c", "write -P 0xa5 0 1M"]
+    subprocess.run(io, check=True, stdout=subprocess.DEVNULL)
+    policy = {"migration": {"copied": ["vda"]}}
+    devices = {"disks": [disk(image, "vda", kind=kind)]}
+    two.desired.manifest(name, host="zhost1", devices=devices, policy=policy)
+    two.start()
+    console = host.console(name)
+    console.wait_for("^GUEST cpus=0 blk=vda:48MiB")
+
+    two.desired.manifest(name, host="zhost2", devices=devices, policy=policy)
+    two.wait_for_move(name, 1)
+
+    assert len(ups(console)) == 1
+    read = ["qemu-io", "-r", "-f", kind, "-c", "read -P 0xa5 0 1M", str(image)]
+    two.stop()
+    second.virsh("destroy", name)
+    done = subprocess.run(second.inside(*read), capture_output=True, text=True, check=True)
+    assert "Pattern verification failed" not in done.stdout
+
+
+def test_an_image_at_the_destination_is_never_overwritten(two: Two, unique_name: Name) -> None:
+    """It is refused with the path, and stays as it is."""
+    host, second = two.hosts
+    name = unique_name()
+    image = host.local / f"{name}-a"
+    there = second.directory / "local" / image.name
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "48M"], check=True)
+    there.write_text("precious", encoding="utf-8")
+    policy = {"migration": {"copied": ["vda"]}}
+    devices = {"disks": [disk(image, "vda")]}
+    two.desired.manifest(name, host="zhost1", devices=devices, policy=policy)
+    two.start()
+    host.console(name).wait_for("^GUEST cpus=")
+
+    checked = two.programs[0]("migrate", "--check", name, "zhost2", status=1)
+    two.desired.manifest(name, host="zhost2", devices=devices, policy=policy)
+    two.daemons[0].wait_for("migration not done")
+
+    assert f"zhost2 has something at {image}" in checked
+    assert (two.state(0, name), two.state(1, name)) == ("running", "")
+    assert there.read_text(encoding="utf-8") == "precious"
+
+
+def test_hotplugged_devices(two: Two, unique_name: Name) -> None:
+    """A hotplugged disk goes along; one that is not persistent is detached, and attached again."""
+    host, second = two.hosts
+    name = unique_name()
+    disks = [disk(host.image(f"{name}-{letter}"), f"vd{letter}") for letter in "abc"]
+    disks[2]["persistent"] = False
+    two.desired.manifest(name, host="zhost1", devices={"disks": disks[:1]}, policy=UNSAFE)
+    two.start()
+    console = host.console(name)
+    console.wait_for("^GUEST cpus=0 blk=vda:64MiB ")
+    two.desired.manifest(name, host="zhost1", devices={"disks": disks}, policy=UNSAFE)
+    console.wait_for("^GUEST cpus=0 blk=vda:64MiB,vdb:64MiB,vdc:64MiB ")
+
+    two.desired.manifest(name, host="zhost2", devices={"disks": disks}, policy=UNSAFE)
+    console.wait_for("^GUEST cpus=0 blk=vda:64MiB,vdb:64MiB ")
+    two.wait_for_move(name, 1)
+
+    console.wait_for("^GUEST cpus=0 blk=vda:64MiB,vdb:64MiB,vdc:64MiB ")
+    assert "dev='vdc'" not in second.virsh("dumpxml", "--inactive", name)
+    assert len(ups(console)) == 1
+
+
+def test_an_evacuated_host_is_emptied(two: Two, unique_name: Name) -> None:
+    """To the host that the manifest lists; one that lists none stays, and says why."""
+    listed, stays = unique_name(), unique_name()
+    two.desired.manifest(listed, state="paused", host="zhost1", hosts=["zhost2"], policy=UNSAFE)
+    two.desired.manifest(stays, state="paused", host="zhost1", policy=UNSAFE)
+    two.start()
+    for name in (listed, stays):
+        two.wait_for_move(name, 0, "paused")
+
+    two.desired.host(two.hosts[0], maintenance={"evacuate": True})
+
+    two.wait_for_move(listed, 1, "paused")
+    line = two.daemons[0].wait_for("refused", virtual_server=stays)
+    assert "zhost1 is to be emptied" in line["message"]
+    assert two.state(0, stays) == "paused"

@@ -1,0 +1,119 @@
+"""What stands against a migration, provoked for real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from testbed import Two, cdrom, disk, domain_xml, interface
+from testbed.guest import Guest
+
+Name = Callable[..., str]
+
+
+def check(two: Two, name: str, **spec: Any) -> str:
+    """What stands against moving it, once it is there and paused."""
+    spec = {"state": "paused", "host": "zhost1", **spec}
+    two.desired.manifest(name, **spec)
+    two.programs[0].apply(name)
+    return two.programs[0]("migrate", "--check", name, "zhost2", status=1)
+
+
+def test_a_bridge_is_missing(two: Two, unique_name: Name) -> None:
+    """By its name."""
+    bridge = two.hosts[0].bridge()
+
+    said = check(
+        two, unique_name(), devices={"interfaces": [interface(bridge, "52:54:00:00:15:02")]}
+    )
+
+    assert f"the destination has no interface {bridge}" in said
+
+
+def test_a_disk_is_not_shared(two: Two, unique_name: Name) -> None:
+    """Its image is neither in a shared directory nor to be copied."""
+    name = unique_name()
+    image = two.hosts[0].image(f"../local/{name}-a")
+
+    said = check(two, name, devices={"disks": [disk(image, "vda")]})
+
+    assert "the image of vda" in said
+    assert "policy.migration.copied: [vda]" in said
+
+
+def test_a_copied_disk_has_an_io_thread(two: Two, unique_name: Name) -> None:
+    """Chapter 15's restriction."""
+    name = unique_name()
+    image = two.hosts[0].image(f"../local/{name}-a")
+
+    said = check(
+        two,
+        name,
+        iothreads=1,
+        devices={"disks": [disk(image, "vda", iothread=1)]},
+        policy={"migration": {"copied": ["vda"]}},
+    )
+
+    assert "vda cannot be copied: it has an I/O thread" in said
+
+
+def test_a_cd_is_to_be_copied(two: Two, unique_name: Name) -> None:
+    """It can only be read."""
+    name = unique_name()
+    iso = two.hosts[0].iso(f"../local/{name}.iso", "CD")
+
+    said = check(
+        two,
+        name,
+        devices={
+            "controllers": [{"type": "scsi", "index": 0, "model": "virtio-scsi"}],
+            "disks": [cdrom(iso, "sda")],
+        },
+        policy={"migration": {"copied": ["sda"]}},
+    )
+
+    assert "sda cannot be copied: it is read-only" in said
+
+
+def test_the_name_is_taken(two: Two, unique_name: Name, guest: Guest) -> None:
+    """By a virtual server with another uuid."""
+    name = unique_name()
+    two.desired.manifest(name, state="paused", host="zhost1")
+    two.programs[0].apply(name)
+    two.hosts[1].define(domain_xml(name, guest, two.hosts[1].console_log(name)))
+
+    said = two.programs[0]("migrate", "--check", name, "zhost2", status=1)
+
+    assert "zhost2 has another virtual server of this name" in said
+
+
+def test_options_exclude_each_other(two: Two, unique_name: Name) -> None:
+    """Tunnelled, and over several connections."""
+    said = check(two, unique_name(), policy={"migration": {"tunnelled": True, "parallel": 2}})
+
+    assert "parallel connections and a tunnelled migration exclude each other" in said
+
+
+def test_a_host_takes_none(two: Two, unique_name: Name) -> None:
+    """It is not schedulable; too little memory there is told as well."""
+    two.desired.host(two.hosts[1], schedulable=False)
+
+    said = check(two, unique_name(), memory="512 GiB", currentMemory="192 MiB", state="shutoff")
+
+    assert "zhost2 takes no virtual servers" in said
+
+
+@pytest.mark.parametrize("state", ["saved"])
+def test_a_saved_system_image_stays(two: Two, unique_name: Name, state: str) -> None:
+    """It would be lost."""
+    name = unique_name()
+    two.desired.manifest(name, state="running", host="zhost1")
+    two.programs[0].apply(name)
+    two.desired.manifest(name, state=state, host="zhost1")
+    two.programs[0].apply(name)
+
+    said = two.programs[0]("migrate", "--check", name, "zhost2", status=1)
+
+    assert "it has a saved system image, which does not move" in said

@@ -62,16 +62,18 @@ class Daemon:
         self._holds = Holds(config.state_directory / "holds.json")
         self._source = make_source(config, keep=True)
         self._link = Link(config.connect, self._connected, self._heard)
+        self._house = House(config, self._hint, self._book.move, self._history)
+        moves = self._house.migrations
         self._fleet = FleetView(
             lambda: self._link.up,
             lambda: self._book.fleet().servers,
             lambda: len(self._pruner.verdict.held),
+            lambda: (moves.seen(), moves.ended()),
         )
         self._metrics = MetricsService(
             config.metrics.settings, config.connect, self._fleet.status, workers=config.workers
         )
         self._fleet.observer = self._metrics.observer
-        self._house = House(config, self._hint, self._book.move, self._history)
         self._engine = Engine(
             self._link.current,
             workers=config.workers,

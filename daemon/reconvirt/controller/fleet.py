@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.status import Status
 from reconvirt.domain.effects import Effect
 from reconvirt.manifest.model import Manifest, Snapshot
-from reconvirt.metrics.fleet import FleetStatus, Managed
+from reconvirt.metrics.fleet import FleetStatus, Managed, Migration
 from reconvirt.metrics.observer import SILENT, Observer, Result
+
+Migrated: TypeAlias = tuple[tuple[Migration, ...], Mapping[str, int]]
+"""Migrations that go on or have ended, and how many have ended, by how."""
 
 
 class FleetView:
@@ -21,6 +25,7 @@ class FleetView:
         connected: whether there is a connection to libvirt.
         statuses: the statuses of all virtual servers by name.
         prune_held: how many are not given up although their manifests are gone.
+        migrations: those that go on or have ended, and how many have ended, by how.
     """
 
     def __init__(
@@ -28,11 +33,13 @@ class FleetView:
         connected: Callable[[], bool],
         statuses: Callable[[], Mapping[str, Status]] = dict,
         prune_held: Callable[[], int] = int,
+        migrations: Callable[[], Migrated] = lambda: ((), {}),
     ) -> None:
         self.observer: Observer = SILENT
         self._connected = connected
         self._statuses = statuses
         self._prune_held = prune_held
+        self._migrations = migrations
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._outcomes: dict[str, Outcome] = {}
@@ -100,12 +107,14 @@ class FleetView:
             snapshot.revision,
             self._applied,
             self._prune_held(),
-            connected=self._connected(),
+            self._connected(),
+            *self._migrations(),
         )
 
     def _all_converged(self, snapshot: Snapshot) -> bool:
         return all(
-            name in self._outcomes and self._outcomes[name].phase is Phase.CONVERGED
+            name in self._outcomes
+            and self._outcomes[name].phase in (Phase.CONVERGED, Phase.ELSEWHERE)
             for name in snapshot.manifests
         )
 

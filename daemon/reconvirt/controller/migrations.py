@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,22 +16,13 @@ from reconvirt.controller.move import End, Move, Report
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.placing import Inventory
+from reconvirt.metrics.fleet import Migration
 
 _FIRST_PAUSE = 10.0
 _LONGEST_PAUSE = 900.0
 _FULL_PAUSE = 5.0
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many migrations there were, for whoever measures."""
-
-    begun: int = 0
-    moved: int = 0
-    stayed: int = 0
-    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +85,21 @@ class Migrations:
         self._moves: dict[str, Move] = {}
         self._waiting: dict[str, str] = {}
         self._past: dict[str, _Past] = {}
-        self.counts = Counts()
+        self._last: dict[str, Migration] = {}
+        self._ended: Counter[End] = Counter()
 
-    def progress(self) -> Mapping[str, Progress]:
-        """How far each migration is that runs."""
-        moves = dict(self._moves)
-        return {name: each.progress for name, each in moves.items() if each.progress is not None}
+    def seen(self) -> tuple[Migration, ...]:
+        """Those that wait or run, and else the last one of each virtual server."""
+        with self._lock:
+            last, moves, waiting = dict(self._last), dict(self._moves), set(self._waiting)
+        last |= {name: _as_metric(name, "waiting", None) for name in waiting}
+        last |= {name: _as_metric(name, "running", each.progress) for name, each in moves.items()}
+        return tuple(last.values())
+
+    def ended(self) -> Mapping[str, int]:
+        """How many migrations have ended, by :class:`~reconvirt.controller.move.End`."""
+        with self._lock:
+            return {str(each): self._ended[each] for each in End}
 
     def moving(self, name: str) -> bool:
         """Whether a virtual server is on its way."""
@@ -134,7 +135,6 @@ class Migrations:
                 self._stopping,
             )
             self._moves[desired.name] = move
-            self.counts = replace(self.counts, begun=self.counts.begun + 1)
         self._history.tell(desired.name, "MigrationBegun", f"to {destination.name}")
         threading.Thread(
             target=self._carry_out, args=(move, wanted), name=f"migration-{desired.name}"
@@ -184,6 +184,9 @@ class Migrations:
             del self._moves[move.name]
             if report is not None:
                 self._note(move.name, report, wanted)
+                phase = "succeeded" if report.end is End.MOVED else "failed"
+                self._last[move.name] = _as_metric(move.name, phase, move.seen)
+                self._ended[report.end] += 1
             waiting = list(self._waiting)
         if report is None:
             return
@@ -194,20 +197,28 @@ class Migrations:
             self._wake(name)
 
     def _note(self, name: str, report: Report, wanted: tuple[Desired, str]) -> None:
-        counts, before = self.counts, self._past.pop(name, None)
-        match report.end:
-            case End.MOVED:
-                self.counts = replace(counts, moved=counts.moved + 1)
-                return
-            case End.REFUSED:
-                self.counts = replace(counts, refused=counts.refused + 1)
-            case _:
-                self.counts = replace(counts, stayed=counts.stayed + 1)
+        before = self._past.pop(name, None)
+        if report.end is End.MOVED:
+            return
         failures = before.failures + 1 if before is not None and before.wanted == wanted else 1
         pause = min(_FIRST_PAUSE * 2 ** (failures - 1), _LONGEST_PAUSE)
         if report.end is End.FULL:
             pause, failures = _FULL_PAUSE, 0
         self._past[name] = _Past(report, time.monotonic() + pause, failures, wanted)
+
+
+def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:
+    if progress is None:
+        return Migration(name, "out", phase)
+    return Migration(
+        name,
+        "out",
+        phase,
+        seconds=progress.elapsed,
+        downtime_seconds=progress.downtime / 1000,
+        data_bytes=progress.processed,
+        remaining_bytes=progress.remaining,
+    )
 
 
 def _told(move: Move) -> str:

@@ -82,6 +82,9 @@ class Move:
         copies: keeps which images were made at the destination.
         on_progress: told how far it is.
         stopping: whether the daemon ends: libvirt goes on without it.
+        aborted: why it is to end, if it is.
+        progress: how far it is; None when it has ended.
+        seen: how far it was when it was last asked.
     """
 
     desired: Desired
@@ -93,6 +96,7 @@ class Move:
     stopping: threading.Event
     aborted: str = ""
     progress: Progress | None = None
+    seen: Progress | None = None
     _error: str = field(default="", repr=False)
 
     @property
@@ -316,7 +320,7 @@ class Move:
         return f"its migration has failed: {self._error or 'libvirt does not say why'}"
 
     def _tell(self, progress: Progress | None) -> None:
-        self.progress = progress
+        self.progress, self.seen = progress, progress or self.seen
         self.on_progress(self.name, progress)
 
 

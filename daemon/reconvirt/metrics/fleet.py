@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as RegistryCollector
 
@@ -80,6 +80,7 @@ class FleetStatus:
         prune_held: how many are not given up although their manifests are gone.
         connected: whether there is a connection to libvirt.
         migrations: those that are going on or have just ended.
+        migrations_ended: how many have ended, by how.
     """
 
     servers: tuple[Managed, ...] = ()
@@ -89,6 +90,7 @@ class FleetStatus:
     prune_held: int = 0
     connected: bool = False
     migrations: tuple[Migration, ...] = ()
+    migrations_ended: Mapping[str, int] = field(default_factory=dict)
 
 
 class FleetCollector(RegistryCollector):
@@ -118,6 +120,12 @@ class FleetCollector(RegistryCollector):
         connected.add_metric([], status.connected)
         yield connected
         yield from _migrations(status.migrations)
+        ended = CounterMetricFamily(
+            "reconvirt_migrations", "Migrations away from here that have ended.", labels=["result"]
+        )
+        for result, count in status.migrations_ended.items():
+            ended.add_metric([result], count)
+        yield ended
 
     def _servers(self, status: FleetStatus) -> Iterable[Metric]:
         prefix = "reconvirt_virtual_server_"

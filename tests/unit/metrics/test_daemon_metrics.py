@@ -184,6 +184,7 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
         "rev1",
         connected=True,
         migrations=(Migration("web1", "out", "running", 5.0, None, 100, 50),),
+        migrations_ended={"moved": 3, "stayed": 1},
     )
     registry.register(FleetCollector(lambda: status, ["env", "team/owner"]))
 
@@ -207,6 +208,10 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
         "reconvirt_manifests_revision_info", {"revision": "rev2", "applied": "rev1"}
     )
     out = {"virtual_server": "web1", "direction": "out"}
+    assert [3, 1] == [
+        registry.get_sample_value("reconvirt_migrations_total", {"result": each})
+        for each in ("moved", "stayed")
+    ]
     phase = "reconvirt_migration_phase"
     assert 1 == registry.get_sample_value(phase, {**out, "phase": "running"})
     assert 0 == registry.get_sample_value(phase, {**out, "phase": "failed"})

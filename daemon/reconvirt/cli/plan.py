@@ -12,6 +12,7 @@ from rich.syntax import Syntax
 
 from reconvirt.cli import options, output
 from reconvirt.cli.exact import diff_definitions
+from reconvirt.cli.migrate import tell_findings
 from reconvirt.cli.wanted import connected, observe, plan_one, read_wanted
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
@@ -62,6 +63,7 @@ def plan(
             plan_one(hypervisor, each, observed.get(name), config.rules, wanted.inventory)
             for name, each in chosen.items()
         ]
+    plans = [tell_findings(each, wanted, config.connect) for each in plans]
     problems = wanted.snapshot.problems
     diffs = diff_definitions(plans) if exact else {}
     _print(plans, form, wanted.snapshot.revision, problems, diffs)

@@ -69,3 +69,26 @@ def test_without_etcd_nothing_stops_and_nothing_starts(
     etcd.start()
     two.wait_for_move(name, 1)
     two.wait_for_move(other, 0, "paused")
+
+
+def test_etcd_goes_in_the_middle_of_a_migration(
+    two: Two, etcd: EtcdServer, unique_name: Name
+) -> None:
+    """What moves arrives; its claim follows when etcd is back."""
+    name = unique_name()
+    slow = {"migration": {"unsafe": True, "bandwidth": 1}}
+    two.desired.manifest(name, host="zhost1", policy=slow)
+    two.start()
+    two.hosts[0].console(name).wait_for("^GUEST cpus=")
+    two.desired.manifest(name, host="zhost2", policy=slow)
+    two.wait_until_moving(name)
+
+    etcd.kill()
+    two.hosts[0].virsh("migrate-setspeed", name, "100")
+    two.wait_for_move(name, 1)
+    etcd.start()
+
+    def follows() -> bool:
+        return etcd.values("/reconvirt/claims/") == ["zhost2"]
+
+    wait_until(follows, 60, "the claim to follow")

@@ -157,3 +157,21 @@ def test_an_evacuated_host_is_emptied(two: Two, unique_name: Name) -> None:
     line = two.daemons[0].wait_for("refused", virtual_server=stays)
     assert "zhost1 is to be emptied" in line["message"]
     assert two.state(0, stays) == "paused"
+
+
+def test_they_move_one_after_the_other(two: Two, unique_name: Name) -> None:
+    """With one slot; who waits says so, and is woken."""
+    names = [unique_name() for _ in range(3)]
+    for name in names:
+        two.desired.manifest(name, state="paused", host="zhost1", policy=UNSAFE)
+    two.start()
+    for name in names:
+        two.wait_for_move(name, 0, "paused")
+
+    for name in names:
+        two.desired.manifest(name, state="paused", host="zhost2", policy=UNSAFE)
+
+    for name in names:
+        two.wait_for_move(name, 1, "paused")
+    told = [line["message"] for line in two.daemons[0].logged("waiting")]
+    assert any("it waits for a slot to move away from zhost1" in each for each in told)

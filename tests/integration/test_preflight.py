@@ -39,6 +39,10 @@ def test_a_disk_is_not_shared(two: Two, unique_name: Name) -> None:
 
     said = check(two, name, devices={"disks": [disk(image, "vda")]})
 
+    two.desired.manifest(
+        name, state="paused", host="zhost2", devices={"disks": [disk(image, "vda")]}
+    )
+    assert "the image of vda" in two.programs[0]("plan", name, status=1)
     assert "the image of vda" in said
     assert "policy.migration.copied: [vda]" in said
 

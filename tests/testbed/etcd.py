@@ -4,7 +4,9 @@ import base64
 import json
 import os
 import shutil
+import socket
 import subprocess
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -16,14 +18,24 @@ START_SECONDS = 60.0
 FIRST_PORT = 23790  # each slot has two
 
 
+def free_port() -> int:
+    """A TCP port that nobody uses now, nor the one behind it."""
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        return int(tried.getsockname()[1])
+
+
 class EtcdServer:
     """An etcd that tests start, kill and start again; its data stay."""
 
-    def __init__(self, slot: Slot, directory: Path, address: str) -> None:
-        self._slot = slot
+    def __init__(
+        self, slot: Slot | None, directory: Path, address: str, *options: str, scheme: str = "http"
+    ) -> None:
+        self._mark = {MARK: str(slot.directory)} if slot else {}
         self._directory = directory
-        port = FIRST_PORT + 2 * slot.number
-        self.url = f"http://{address}:{port}"
+        self._options = options
+        port = FIRST_PORT + 2 * slot.number if slot else free_port()
+        self.url = f"{scheme}://{address}:{port}"
         self._peer = f"http://127.0.0.1:{port + 1}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,12 +55,14 @@ class EtcdServer:
                     *("--listen-peer-urls", self._peer),
                     *("--initial-advertise-peer-urls", self._peer),
                     *("--initial-cluster", f"test={self._peer}"),
+                    *self._options,
                 ],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, MARK: str(self._slot.directory)},
+                env={**os.environ, **self._mark},
             )
-        wait_until(self._answers, START_SECONDS, "etcd to answer")
+        answers = self._answers if self.url.startswith("http:") else self._listens
+        wait_until(answers, START_SECONDS, "etcd to answer")
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -65,6 +79,11 @@ class EtcdServer:
         with urllib.request.urlopen(request, timeout=5) as answer:
             found = json.loads(answer.read()).get("kvs", [])
         return [base64.b64decode(each["value"]).decode() for each in found]
+
+    def _listens(self) -> bool:
+        parts = urllib.parse.urlsplit(self.url)
+        with socket.socket() as tried:
+            return tried.connect_ex((parts.hostname, parts.port)) == 0
 
     def _answers(self) -> bool:
         try:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from reconvirt.cli import options, output
 from reconvirt.cli.failure import Failure
+<<<<<<< HEAD
 from reconvirt.cli.wanted import Wanted, read_source
+=======
+from reconvirt.cli.wanted import Wanted, read_wanted
+from reconvirt.domain.changes import Change, Plan
+from reconvirt.domain.effects import Effect
+>>>>>>> migrate
 from reconvirt.domain.migration import Finding, ask_about, image_sizes, make_order
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
@@ -54,8 +61,13 @@ def migrate(
             here.abort_migration(name)
         output.console().print(f"{name}: its migration is being ended")
         return
+<<<<<<< HEAD
     wanted = read_source(config)
     findings = _check(wanted, name, host or "", config.connect)
+=======
+    wanted = read_wanted(config.desired, config=config)
+    findings = check_move(wanted, name, host or "", config.connect)
+>>>>>>> migrate
     if form == "json":
         found = [{"reason": each.reason, "remedy": each.remedy} for each in findings]
         output.print_json({"name": name, "host": host, "findings": found})
@@ -66,7 +78,26 @@ def migrate(
     context.exit(REFUSED if findings else 0)
 
 
-def _check(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding, ...]:
+def tell_findings(plan: Plan, wanted: Wanted, uri: str) -> Plan:
+    """The plan, with what stands against moving its virtual server, if it is to be moved."""
+    moves = [each for each in plan.waiting if each.field == "host"]
+    if not moves:
+        return plan
+    host = str(moves[0].new)
+    try:
+        reasons = [str(each) for each in check_move(wanted, plan.name, host, uri)]
+    except Failure as failure:
+        reasons = [str(failure)]
+    told = (Change("host", moves[0].old, host, Effect.REFUSED, each) for each in reasons)
+    return replace(plan, refused=(*plan.refused, *told))
+
+
+def check_move(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding, ...]:
+    """What stands against moving a virtual server from here to another host.
+
+    Raises:
+        Failure: it is not here, or one of the hosts cannot be asked.
+    """
     hosts = wanted.inventory.hosts
     if host not in hosts or host == wanted.inventory.own:
         others = ", ".join(each.name for each in wanted.inventory.others) or "none"

@@ -12,7 +12,12 @@ from rich.syntax import Syntax
 
 from reconvirt.cli import options, output
 from reconvirt.cli.exact import diff_definitions
+<<<<<<< HEAD
 from reconvirt.cli.wanted import connected, observe, plan_one, read_source
+=======
+from reconvirt.cli.migrate import tell_findings
+from reconvirt.cli.wanted import connected, observe, plan_one, read_wanted
+>>>>>>> migrate
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.manifest.model import Problem
@@ -62,6 +67,7 @@ def plan(
             plan_one(hypervisor, each, observed.get(name), config.rules, wanted.inventory)
             for name, each in chosen.items()
         ]
+    plans = [tell_findings(each, wanted, config.connect) for each in plans]
     problems = wanted.snapshot.problems
     diffs = diff_definitions(plans) if exact else {}
     _print(plans, form, wanted.snapshot.revision, problems, diffs)

@@ -136,8 +136,10 @@ class Migrations:
             )
             self._moves[desired.name] = move
         self._history.tell(desired.name, "MigrationBegun", f"to {destination.name}")
+        name = f"migration-{desired.name}"
+        # A host that is away may keep it waiting; the daemon's end does not.
         threading.Thread(
-            target=self._carry_out, args=(move, wanted), name=f"migration-{desired.name}"
+            target=self._carry_out, args=(move, wanted), name=name, daemon=True
         ).start()
         return Standing(_told(move), underway=True)
 

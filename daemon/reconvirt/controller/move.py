@@ -98,6 +98,7 @@ class Move:
     progress: Progress | None = None
     seen: Progress | None = None
     _error: str = field(default="", repr=False)
+    _suspended: bool = False
 
     @property
     def name(self) -> str:
@@ -243,6 +244,7 @@ class Move:
             watch.start_post_copy(self.name)
         elif policy.on_timeout == "suspend":
             watch.suspend(self.name)
+            self._suspended = True
         else:
             self.abort("it took too long")
             watch.abort_migration(self.name)
@@ -284,10 +286,12 @@ class Move:
     ) -> Report:
         state, reason = theirs
         arriving = state is State.PAUSED and reason in ARRIVING
-        if ours.state in RUNS and (arriving or state is State.SHUTOFF):
+        # One that somebody has paused is alive, too: libvirt gives what has left another reason.
+        alive = ours.state in RUNS or (ours.state is State.PAUSED and ours.reason == "user")
+        if alive and (arriving or state is State.SHUTOFF):
             there.end_stale(ours.uuid)
             self._remove_images(there, uuid=ours.uuid)
-            return Report(End.STAYED, f"{self._why()}; it runs here on")
+            return self._stays(here, ours)
         stale = ours.state is State.SHUTOFF or (
             ours.state is State.PAUSED and ours.reason == "migrating"
         )
@@ -301,7 +305,8 @@ class Move:
         return Report(End.UNSURE, f"both hosts have it, {told}: see which is the right one")
 
     def _stays(self, here: Host, ours: Observed) -> Report:
-        if ours.state is State.PAUSED and ours.reason == "migrating":
+        left = ours.reason == "migrating" or (self._suspended and ours.reason == "user")
+        if ours.state is State.PAUSED and left:
             # The destination says that it has none: nobody else can have let it go on.
             here.resume(self.name)
         return Report(End.STAYED, f"{self._why()}; it stays here")

@@ -55,6 +55,11 @@ class Placement:
         """Whether a virtual server is here and shall be on another host."""
         return observed is not None and self._inventory().destination(desired) is not None
 
+    def try_anew(self, name: str) -> None:
+        """Forget that a virtual server could not be moved: somebody has said to try again."""
+        if self._migrations is not None:
+            self._migrations.forget(name)
+
     def moving(self, name: str) -> bool:
         """Whether a virtual server is on its way to another host."""
         return self._migrations is not None and self._migrations.moving(name)

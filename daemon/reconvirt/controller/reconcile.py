@@ -213,6 +213,8 @@ class Reconciler:
             memory.requests = Requests(memory.requests.policy)
             memory.failure, memory.starts = None, StartRecord()
             memory.restarted_for = frozenset()
+        if self._around.placement is not None:
+            self._around.placement.try_anew(name)
 
     def refuse_removal(self, name: str, alias: str) -> None:
         """A guest has refused to release a device; called on libvirt's event thread."""

@@ -1,0 +1,77 @@
+"""What other hosts say, and what follows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconvirt.controller.census import Answer, Round
+from reconvirt.controller.claims import ASKING, FREE, FencedHosts, InventoryClaims
+from reconvirt.controller.copies import Copies
+from reconvirt.controller.holds import Hold
+from reconvirt.domain.observed import State
+
+UUID = "8f1c6a0e-5d0b-4c36-9d0e-6b0f6c1f2a11"
+
+
+class Answers:
+    """A census that has been held."""
+
+    def __init__(self, answers: dict[str, Answer] | None) -> None:
+        self.found = None if answers is None else Round(0.0, answers)
+
+    def answers(self, _name: str, _purpose: str) -> Round | None:
+        return self.found
+
+
+def look(answers: dict[str, Answer] | None, *fenced: str) -> tuple[str, str]:
+    """Reason and host."""
+    claims = InventoryClaims(Answers(answers), lambda: frozenset(fenced), lambda _name: None)
+    claim = claims.look("web1", UUID, "start")
+    return claim.reason, claim.host
+
+
+def test_nobody_has_answered_yet() -> None:
+    """It is not known, and no host is named."""
+    assert (ASKING, "") == look(None)
+
+
+def test_free_where_all_say_so() -> None:
+    """Others' virtual servers do not matter."""
+    assert ("", "") == look({"b": {}, "c": {"x": ("web2", State.RUNNING, "booted")}})
+    assert FREE.reason == ""
+
+
+def test_by_uuid_and_by_name() -> None:
+    """Either is enough, in whatever state."""
+    assert "b" == look({"b": {UUID: ("other", State.PAUSED, "user")}})[1]
+    reason, host = look({"b": {"x": ("web1", State.SHUTOFF, "")}})
+    assert ("b", True) == (host, "has its definition" in reason)
+
+
+def test_unreachable_may_have_it_unless_fenced() -> None:
+    """A fenced host that answers is believed, not the fence."""
+    reason, host = look({"b": "no route"})
+
+    assert "b" == host
+    assert "reconvirt host fenced b" in reason
+    assert ("", "") == look({"b": "no route"}, "b")
+    assert "b" == look({"b": {UUID: ("web1", State.RUNNING, "")}}, "b")[1]
+
+
+def test_fenced_hosts_are_kept(tmp_path: Path) -> None:
+    """Until they answer."""
+    FencedHosts(tmp_path).add("b", Hold("power is off", "me", 1.0))
+
+    assert {"b"} == FencedHosts(tmp_path).names()
+    FencedHosts(tmp_path).release("b")
+    assert not FencedHosts(tmp_path).names()
+
+
+def test_made_images_are_kept(tmp_path: Path) -> None:
+    """By virtual server and host, until they are nobody's to remove."""
+    Copies(tmp_path).note(UUID, "b", ("/srv/a",))
+
+    again = Copies(tmp_path)
+    assert (("/srv/a",), ()) == (again.made(UUID, "b"), again.made(UUID, "c"))
+    again.arrived(UUID)
+    assert () == Copies(tmp_path).made(UUID, "b")

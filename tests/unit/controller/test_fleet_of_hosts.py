@@ -1,0 +1,85 @@
+"""What a fleet costs: the calls to other hosts do not grow with hosts and virtual servers."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from reconvirt.controller.census import Census
+from reconvirt.controller.claims import InventoryClaims
+from reconvirt.controller.outcome import Phase
+from reconvirt.controller.placement import Placement
+from reconvirt.domain.desired import NOTHING, Desired
+from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.placing import Inventory
+from reconvirt.manifest.host import HostManifest
+
+HOSTS = {
+    f"host{number}": HostManifest(
+        f"host{number}", f"qemu+unix:///system?socket=/nonexistent/{number}"
+    )
+    for number in range(10)
+}
+SERVERS = [
+    Desired(f"web{number}", None, "running", NOTHING, host=f"host{number % 10}")
+    for number in range(500)
+]
+XML = "<domain type='kvm'><name>x</name></domain>"
+
+
+class Member:
+    """One host of the fleet, as far as it decides whose business a virtual server is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.woken: set[str] = set()
+        self.all_woken = threading.Event()
+        inventory = Inventory(name, HOSTS)
+        self.census = Census(lambda: inventory.others, self._wake)
+        claims = InventoryClaims(self.census, frozenset, lambda _name: None)
+        self.placement = Placement(lambda: inventory, claims, None)
+
+    def own(self) -> list[Desired]:
+        """The virtual servers that shall be here."""
+        return [each for each in SERVERS if each.host == self.name]
+
+    def _wake(self, name: str) -> None:
+        self.woken.add(name)
+        if len(self.woken) == len(self.own()):
+            self.all_woken.set()
+
+
+def running(desired: Desired) -> Observed:
+    """It runs."""
+    return Observed(
+        desired.name, desired.expected_uuid, 1, State.RUNNING, "booted", XML, XML, job=""
+    )
+
+
+def test_in_steady_state_no_other_host_is_called() -> None:
+    """500 virtual servers on 10 hosts, each looked at on each host, ten times."""
+    members = [Member(name) for name in HOSTS]
+    for member in members:
+        for desired in SERVERS * 10:
+            mine = desired.host == member.name
+            outcome = member.placement.judge(desired, running(desired) if mine else None)
+            assert outcome is None if mine else outcome.phase is Phase.ELSEWHERE
+
+    assert 0 == sum(each.census.calls for each in members)
+
+
+@pytest.mark.timeout(60)
+def test_many_that_are_new_cost_no_more_calls_than_few() -> None:
+    """Each other host is asked for all of them at once: in one round, or in two."""
+    member = Member("host0")
+    for desired in member.own():
+        outcome = member.placement.judge(desired, None)
+        assert outcome is not None
+
+    assert member.all_woken.wait(30)
+    assert len(member.own()) == 50
+    assert member.census.calls <= 2 * (len(HOSTS) - 1)
+    again = member.placement.judge(member.own()[0], None)
+    assert again is not None
+    assert "may have it" in again.message

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from reconvirt.cli.wanted import read_wanted
-from reconvirt.controller import reconcile, requests
+from reconvirt.controller import requests
 from reconvirt.controller.outcome import Phase
 from reconvirt.controller.reconcile import Reconciler
 from reconvirt.hypervisor.connection import Hypervisor
@@ -78,7 +78,6 @@ def test_a_guest_that_never_answers_is_told_of(
 
     # The same in this process, with less patience.
     monkeypatch.setattr(requests, "ASK_AGAIN_SECONDS", 0.5)
-    monkeypatch.setattr(reconcile, "ASK_AGAIN_SECONDS", 0.5)
     monkeypatch.setattr(requests, "MOST_REQUESTS", 3)
     reconciler = Reconciler(lambda: hypervisor)
     (wanted,) = read_wanted(desired.path).desired.values()

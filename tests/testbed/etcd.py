@@ -88,6 +88,6 @@ class EtcdServer:
     def _answers(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=1) as answer:
-                return json.loads(answer.read()).get("health") == "true"
+                return bool(json.loads(answer.read()).get("health") == "true")
         except (OSError, ValueError):
             return False

@@ -52,7 +52,7 @@ class LibvirtHost:
     NUMBER = 1
     NAMESPACES: tuple[str, ...] = ("--mount",)
     QEMU_SETTINGS: tuple[str, ...] = ()
-    DIRECTORIES = ("images", "local", "consoles", "guest")
+    DIRECTORIES: tuple[str, ...] = ("images", "local", "consoles", "guest")
 
     def __init__(self, slot: Slot) -> None:
         self.slot = slot

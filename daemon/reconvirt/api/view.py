@@ -25,6 +25,7 @@ _TONES = {
     Phase.NO_ANSWER: "bad",
     Phase.REFUSED: "bad",
     Phase.FAILED: "bad",
+    Phase.ELSEWHERE: "mute",
     Phase.UNMANAGED: "mute",
 }
 _CONDITION_TONES = {

@@ -11,13 +11,9 @@ import click
 
 from reconvirt.cli import options, output
 from reconvirt.cli.failure import Failure
-<<<<<<< HEAD
 from reconvirt.cli.wanted import Wanted, read_source
-=======
-from reconvirt.cli.wanted import Wanted, read_wanted
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
->>>>>>> migrate
 from reconvirt.domain.migration import Finding, ask_about, image_sizes, make_order
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
@@ -61,13 +57,8 @@ def migrate(
             here.abort_migration(name)
         output.console().print(f"{name}: its migration is being ended")
         return
-<<<<<<< HEAD
     wanted = read_source(config)
-    findings = _check(wanted, name, host or "", config.connect)
-=======
-    wanted = read_wanted(config.desired, config=config)
     findings = check_move(wanted, name, host or "", config.connect)
->>>>>>> migrate
     if form == "json":
         found = [{"reason": each.reason, "remedy": each.remedy} for each in findings]
         output.print_json({"name": name, "host": host, "findings": found})

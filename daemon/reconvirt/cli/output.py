@@ -27,6 +27,7 @@ STYLES = {
     Phase.NO_ANSWER: "red",
     Phase.REFUSED: "red",
     Phase.FAILED: "red",
+    Phase.ELSEWHERE: "dim",
     Phase.UNMANAGED: "dim",
 }
 

@@ -12,12 +12,8 @@ from rich.syntax import Syntax
 
 from reconvirt.cli import options, output
 from reconvirt.cli.exact import diff_definitions
-<<<<<<< HEAD
-from reconvirt.cli.wanted import connected, observe, plan_one, read_source
-=======
 from reconvirt.cli.migrate import tell_findings
-from reconvirt.cli.wanted import connected, observe, plan_one, read_wanted
->>>>>>> migrate
+from reconvirt.cli.wanted import connected, observe, plan_one, read_source
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.manifest.model import Problem

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import structlog
 
+from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase, settle
 from reconvirt.controller.prune import Orphan
-from reconvirt.controller.requests import Requests
-from reconvirt.controller.starts import StartRecord
 from reconvirt.controller.surroundings import Surroundings
-from reconvirt.domain.actions import Define, Destroy, Save, Shutdown, Start
+from reconvirt.domain.actions import Define, Start
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.effects import Effect
 from reconvirt.domain.lifecycle import Circumstances, DumpFacts, plan_removal
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.placing import only_detaching, without_hotplug
@@ -42,35 +40,10 @@ from reconvirt.hypervisor.schema_check import guilty_pieces
 REMOVAL_FAILED = "device-removal-failed"
 """The event of a guest that does not release a device."""
 
-FUTILE_TRIES = 5
-"""After so many failures with the same plan and the same observation it counts as stalled."""
-
-STALLED_SECONDS = 900.0
-"""How long until what has stalled is tried again although nothing was heard of it."""
-
 _MOST_STEPS = 256
 _BY_WORD = ("destroyed", "saved", "migrated")
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What is remembered of a virtual server between two looks at it.
-
-    Nothing that matters is lost with it: a guest may be asked once more, or a change that libvirt
-    refused to make live may be tried once more.
-    """
-
-    domain_id: int | None
-    desired: Desired | None
-    requests: Requests = field(default_factory=Requests)
-    hindrances: dict[str, str] = field(default_factory=dict)
-    starts: StartRecord = field(default_factory=StartRecord)
-    restarting_for: frozenset[str] = frozenset()
-    restarted_for: frozenset[str] = frozenset()
-    failure: tuple[Plan, Observed | None] | None = None
-    failures: int = 0
 
 
 class Reconciler:
@@ -94,7 +67,7 @@ class Reconciler:
         self._around = surroundings or Surroundings()
         self._stopping = stopping
         self._clock = clock
-        self._memories: dict[str, _Memory] = {}
+        self._memories: dict[str, Memory] = {}
 
     def reconcile(self, desired: Desired) -> Outcome:
         """Bring one virtual server as close to its manifest as can be done now.
@@ -104,7 +77,7 @@ class Reconciler:
         """
         hypervisor = self._hypervisor()
 
-        def look() -> tuple[Plan, Observed | None, _Memory]:
+        def look() -> tuple[Plan, Observed | None, Memory]:
             observed = hypervisor.observe(desired.name, desired.uuid)
             resolved, host = hypervisor.look_around(desired, self._around.rules)
             memory = self._remember(desired.name, desired, observed)
@@ -129,13 +102,15 @@ class Reconciler:
             if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
                 return elsewhere
             outcome = self._converge(desired.name, look, hypervisor, desired.priority)
-            return self._watched(self._told(desired, outcome))
+            outcome = self._told(desired, outcome)
+            memory = self._memories.get(desired.name)
+            return memory.watch(outcome) if memory else outcome
 
     def _judge(
         self,
         desired: Desired,
         hypervisor: Hypervisor,
-        look: Callable[[], tuple[Plan, Observed | None, _Memory]],
+        look: Callable[[], tuple[Plan, Observed | None, Memory]],
     ) -> Outcome | None:
         """What is to be said of one that is another host's; None if it is ours to work on."""
         placement = self._around.placement
@@ -157,14 +132,14 @@ class Reconciler:
         self,
         desired: Desired,
         hypervisor: Hypervisor,
-        look: Callable[[], tuple[Plan, Observed | None, _Memory]],
+        look: Callable[[], tuple[Plan, Observed | None, Memory]],
     ) -> Outcome | None:
         """Take the hotplug devices away before it is moved (chapter 15); None if there are none."""
         bare = without_hotplug(desired)
         if bare.statement == desired.statement:
             return None
 
-        def look_at_hotplug() -> tuple[Plan, Observed | None, _Memory]:
+        def look_at_hotplug() -> tuple[Plan, Observed | None, Memory]:
             observed, memory = hypervisor.observe(desired.name, desired.uuid), look()[2]
             plan = make_plan(bare, observed, memory.hindrances)
             return Plan(desired.name, only_detaching(plan, desired)), observed, memory
@@ -180,7 +155,7 @@ class Reconciler:
         """
         hypervisor = self._hypervisor()
 
-        def look() -> tuple[Plan, Observed | None, _Memory]:
+        def look() -> tuple[Plan, Observed | None, Memory]:
             observed = hypervisor.observe(orphan.name)
             memory = self._remember(orphan.name, None, observed)
             if observed is None or observed.uuid != orphan.uuid:
@@ -210,9 +185,7 @@ class Reconciler:
     def try_anew(self, name: str) -> None:
         """Forget what was asked for and what has failed: somebody has said to try again."""
         if (memory := self._memories.get(name)) is not None:
-            memory.requests = Requests(memory.requests.policy)
-            memory.failure, memory.starts = None, StartRecord()
-            memory.restarted_for = frozenset()
+            memory.try_anew()
         if self._around.placement is not None:
             self._around.placement.try_anew(name)
 
@@ -224,7 +197,7 @@ class Reconciler:
     def _converge(
         self,
         name: str,
-        look: Callable[[], tuple[Plan, Observed | None, _Memory]],
+        look: Callable[[], tuple[Plan, Observed | None, Memory]],
         hypervisor: Hypervisor,
         priority: int,
     ) -> Outcome:
@@ -246,7 +219,7 @@ class Reconciler:
                 step = next((s for s in plan.steps if memory.requests.may_ask(s.action, now)), None)
                 if step is None:
                     complaint = memory.requests.complaint(plan.steps, now)
-                    again = _look_again(plan.steps, memory, now)
+                    again = memory.look_again(plan.steps, now)
                     break
                 if (hurdle := self._hurdle(name, step, taken, plan, priority)) is not None:
                     phase, message = hurdle
@@ -275,50 +248,14 @@ class Reconciler:
             return Phase.WAITING, "it waits for others to be started"
         return None
 
-    def _watched(self, outcome: Outcome) -> Outcome:
-        """The outcome, which counts as stalled where failures repeat themselves to the letter."""
-        memory = self._memories.get(outcome.name)
-        if memory is None:
-            return outcome
-        if not outcome.retry:
-            memory.failure, memory.failures = None, 0
-            return outcome
-        seen = (outcome.plan, outcome.observed)
-        memory.failures = memory.failures + 1 if memory.failure == seen else 1
-        memory.failure = seen
-        if memory.failures < FUTILE_TRIES:
-            return outcome
-        message = f"{outcome.message} (tried {memory.failures} times, and nothing is different)"
-        return replace(
-            outcome,
-            phase=Phase.STALLED,
-            message=message,
-            retry=False,
-            again_after=STALLED_SECONDS,
-        )
-
-    def _remember(self, name: str, desired: Desired | None, observed: Observed | None) -> _Memory:
+    def _remember(self, name: str, desired: Desired | None, observed: Observed | None) -> Memory:
         """What is known of this virtual server since its last start."""
-        domain_id = observed.domain_id if observed else None
-        memory = self._memories.get(name)
-        if memory is None:
-            memory = self._memories[name] = _Memory(domain_id, desired)
-        if memory.domain_id != domain_id:
-            memory.domain_id = domain_id
-            if domain_id is not None:
-                memory.restarted_for, memory.restarting_for = memory.restarting_for, frozenset()
-            memory.requests, memory.hindrances = Requests(), {}
-        if memory.desired != desired:
-            memory.desired = desired
-            memory.requests, memory.hindrances = Requests(), {}
-            memory.starts, memory.restarted_for = StartRecord(), frozenset()
-            memory.failure = None
-        if desired is not None:
-            memory.requests.policy = desired.policy.shutdown
+        memory = self._memories.setdefault(name, Memory())
+        memory.see(desired, observed)
         return memory
 
     def _circumstances(
-        self, desired: Desired, observed: Observed | None, memory: _Memory
+        self, desired: Desired, observed: Observed | None, memory: Memory
     ) -> Circumstances:
         now = self._clock()
         state, placement = observed.state if observed else None, self._around.placement
@@ -337,7 +274,7 @@ class Reconciler:
         )
 
     def _take(
-        self, name: str, step: Step, plan: Plan, hypervisor: Hypervisor, memory: _Memory
+        self, name: str, step: Step, plan: Plan, hypervisor: Hypervisor, memory: Memory
     ) -> bool:
         """Take a step; False if libvirt cannot do it live, which is remembered."""
         action = step.action
@@ -359,21 +296,11 @@ class Reconciler:
             self._around.on_step(name, "")
             if isinstance(action, Start):
                 self._around.gate.leave(name)
-        self._note(step, plan, memory)
+        memory.note(step, plan, self._clock())
         self._tell(name, step, "StepAsked" if step.asks else "StepDone", "", "info")
         return True
 
-    def _note(self, step: Step, plan: Plan, memory: _Memory) -> None:
-        """Remember what later looks must know of a step."""
-        if isinstance(step.action, Start):
-            memory.starts.started(self._clock())
-        elif isinstance(step.action, Shutdown | Save):
-            memory.starts.ended_by_us()
-        if isinstance(step.action, Shutdown | Destroy):
-            due = (each.field for each in plan.waiting if each.effect is Effect.NEXT_START)
-            memory.restarting_for = frozenset(due)
-
-    def _hinder(self, name: str, step: Step, error: HypervisorError, memory: _Memory) -> bool:
+    def _hinder(self, name: str, step: Step, error: HypervisorError, memory: Memory) -> bool:
         """Let a live change wait that libvirt will never make: the next start brings it.
 
         Raises:
@@ -412,14 +339,6 @@ class Reconciler:
                 old=change.old,
                 new=change.new,
             )
-
-
-def _look_again(steps: Iterable[Step], memory: _Memory, now: float) -> float | None:
-    """Seconds until the guest is asked again, or a start may be tried again; None if never."""
-    waits = [memory.requests.patience(step.action) for step in steps]
-    if (left := memory.starts.not_before - now) > 0:
-        waits.append(left)
-    return min(waits, default=None)
 
 
 def _bound(name: str) -> AbstractContextManager[None]:

@@ -49,8 +49,9 @@ class Reconvirt:
         self._log = directory / "daemon.log"
         drop_ins = directory / "conf.d"
         drop_ins.mkdir(exist_ok=True)
-        admission = _ADMISSION.format(bed=host.directory, tmp=directory)
-        (drop_ins / "admission.toml").write_text(admission, encoding="utf-8")
+        self._admission = drop_ins / "admission.toml"
+        text = _ADMISSION.format(bed=host.directory, tmp=directory)
+        self._admission.write_text(text, encoding="utf-8")
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RECONVIRT_")},
             "RECONVIRT_CONNECT": host.uri,
@@ -79,6 +80,10 @@ class Reconvirt:
             f"{name.replace('__', '.')} = {json.dumps(value)}\n" for name, value in values.items()
         )
         self._settings.write_text("".join(lines), encoding="utf-8")
+
+    def admit_everything(self) -> None:
+        """Let manifests name paths of other hosts, which need not be here."""
+        self._admission.write_text("[admission]\nenforce = false\n", encoding="utf-8")
 
     def follow(self, *arguments: str) -> "Following":
         """A command that goes on, for a with statement."""

@@ -81,7 +81,7 @@ def _rows(wanted: Wanted, observed: Mapping[str, Observed], plans: Mapping[str, 
 
 def _managed(plan: Plan, wanted: Wanted, observed: Observed | None) -> Row:
     other = wanted.inventory.destination(wanted.desired[plan.name])
-    if other is not None and observed is None:
+    if other is not None and not plan.waiting:
         phase, message = Phase.ELSEWHERE, f"it is for {other.name}"
     elif plan.steps and not plan.refused:
         fields = dict.fromkeys(change.field for step in plan.steps for change in step.changes)

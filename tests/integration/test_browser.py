@@ -56,15 +56,14 @@ def scene(
     (desired.path / "broken.yaml").write_text("apiVersion: reconvirt/v1\nkind: <b>Server</b>\n")
     with reconvirt.run() as daemon:
         for name in (waiting, held, good):
-            daemon.wait_for("as its manifest wants it", SOON, virtual_server=name)
+            daemon.wait_for("converged", SOON, virtual_server=name)
         desired.manifest(
             waiting, devices=disks, memory="256 MiB", vcpu={"maximum": 4, "current": 2}
         )
         reconvirt("hold", held, "--reason", "replacing the disk of the database")
-        daemon.wait_for("at next start: memory.size, vcpu.maximum", SOON, virtual_server=waiting)
-        daemon.wait_for(
-            "left alone: replacing the disk of the database (root)", SOON, virtual_server=held
-        )
+        due = "at next start: memory.size, vcpu.maximum"
+        daemon.wait_for("restart required", SOON, virtual_server=waiting, message=due)
+        daemon.wait_for("held", SOON, virtual_server=held)
         yield Scene(reconvirt.page_url, waiting, held, good, daemon)
 
 

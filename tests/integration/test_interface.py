@@ -56,7 +56,7 @@ def ask_as(
 
 def converged(daemon: Daemon, name: str) -> None:
     """Wait until the daemon has said that a virtual server is as wanted."""
-    daemon.wait_for("as its manifest wants it", SOON, virtual_server=name)
+    daemon.wait_for("converged", SOON, virtual_server=name)
 
 
 def test_every_command_tells_what_is(
@@ -68,7 +68,7 @@ def test_every_command_tells_what_is(
     with reconvirt.run() as daemon:
         converged(daemon, name)
         desired.manifest(name, memory="256 MiB", vcpu={"maximum": 2, "current": 2})
-        daemon.wait_for("at next start: memory.size", SOON, virtual_server=name)
+        daemon.wait_for("restart required", SOON, virtual_server=name)
 
         (status,) = reconvirt.json("get", name)["virtualServers"]
         assert ("running", "waiting for a restart") == (status["state"], status["phase"])
@@ -180,7 +180,8 @@ def test_a_hold_outlives_the_daemon(
         assert f"{name} is held by root: new disk" in reconvirt(
             "hold", name, "--reason", "new disk"
         )
-        daemon.wait_for("left alone: new disk (root)", SOON, virtual_server=name)
+        told = daemon.wait_for("held", SOON, virtual_server=name)
+        assert "left alone: new disk (root)" == told["message"]
         daemon.kill()
 
         daemon.start()
@@ -201,7 +202,7 @@ def test_a_hold_outlives_the_daemon(
         assert "It is left alone: new disk (root)." in reconvirt("why", name)
 
         assert f"{name} is released" in reconvirt("release", name)
-        daemon.wait_for("as its manifest wants it", SOON, virtual_server=name)
+        daemon.wait_for("converged", SOON, virtual_server=name)
         assert "4" == host.virsh("vcpucount", "--config", "--maximum", name).strip()
         assert "it is not held" in reconvirt("release", name, status=1)
         daemon.stop()

@@ -156,3 +156,18 @@ def test_the_disk_of_the_destination_is_full(two: Two, unique_name: Name) -> Non
         two.stop()
         second.destroy_everything()
         subprocess.run(second.inside("umount", str(host.local)), check=True)
+
+
+def test_one_that_takes_too_long_stays(two: Two, unique_name: Name) -> None:
+    """The timeout of its policy ends the migration."""
+    name = unique_name()
+    policy = {"migration": {**SLOW["migration"], "timeout": 3, "max_downtime": 100}}
+    two.desired.manifest(name, host="zhost1", policy=policy)
+    two.start()
+    two.hosts[0].console(name).wait_for("^GUEST cpus=")
+
+    two.desired.manifest(name, host="zhost2", policy=policy)
+    line = two.daemons[0].wait_for("migration not done", timeout=60)
+
+    assert "it took too long" in line["message"]
+    assert (two.state(0, name), two.state(1, name)) == ("running", "")

@@ -112,7 +112,7 @@ def _outcome(
     if hold is not None:
         message = f"left alone: {hold}"
         return Outcome(plan.name, Phase.HELD, message, plan, observed=observed, hold=str(hold))
-    if other is not None and observed is None:
+    if other is not None and not plan.waiting:
         return Outcome(plan.name, Phase.ELSEWHERE, f"it is for {other.name}", plan)
     if plan.steps and not plan.refused:
         fields = dict.fromkeys(change.field for step in plan.steps for change in step.changes)

@@ -128,7 +128,6 @@ class Desk:
         self.status(name)
         hold = Hold(reason, who, time.time())
         self._holds.add(name, hold)
-        self._history.tell(name, "Held", str(hold))
         self._engine.look_at(name)
         return hold
 

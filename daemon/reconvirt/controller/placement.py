@@ -13,7 +13,7 @@ from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import RUNS
 from reconvirt.domain.observed import Observed, State
-from reconvirt.domain.placing import Inventory, plan_elsewhere
+from reconvirt.domain.placing import Inventory, is_ours, plan_elsewhere
 
 _ASK_AGAIN_SECONDS = 30.0
 
@@ -53,7 +53,9 @@ class Placement:
 
     def leaves(self, desired: Desired, observed: Observed | None) -> bool:
         """Whether a virtual server is here and shall be on another host."""
-        return observed is not None and self._inventory().destination(desired) is not None
+        if observed is None or not is_ours(desired, observed):
+            return False
+        return self._inventory().destination(desired) is not None
 
     def try_anew(self, name: str) -> None:
         """Forget that a virtual server could not be moved: somebody has said to try again."""
@@ -137,8 +139,14 @@ class Placement:
                 if host is not None:
                     self._claims.hand_over(desired.expected_uuid, host)
             return Outcome(desired.name, Phase.ELSEWHERE, f"it is for {host}", plan)
+        if not is_ours(desired, observed):
+            message = "another virtual server of this name is here, which is left alone"
+            return Outcome(desired.name, Phase.ELSEWHERE, message, plan, observed=observed)
         if observed.job == "incoming migration":
             return self._outcome(desired, observed, "it is arriving, and shall be elsewhere")
+        return self._leave(desired, observed, plan)
+
+    def _leave(self, desired: Desired, observed: Observed, plan: Plan) -> Outcome:
         if self._migrations is None:
             message = "the daemon moves it: 'reconvirt run'"
             return Outcome(desired.name, Phase.WAITING, message, plan, observed=observed)

@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 
 from reconvirt.domain.desired import NOTHING, Desired
-from reconvirt.domain.placing import Inventory
+from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.placing import Inventory, plan_elsewhere
 from reconvirt.manifest.host import HostManifest
+from reconvirt.manifest.identity import derive_uuid
 
+STRANGE = "8f1c6a0e-5d0b-4c36-9d0e-6b0f6c1f2a11"
 HOSTS = {name: HostManifest(name, f"qemu+ssh://{name}/system") for name in ("a", "b", "c")}
 
 
@@ -53,3 +56,21 @@ def test_one_that_cannot_leave_says_why() -> None:
 
     assert "a" == inventory.place(wanted("a"))
     assert "a is to be emptied" in inventory.stranded(wanted("a"))
+
+
+@pytest.mark.parametrize(
+    ("uuid", "stated", "ours"),
+    [(derive_uuid("web1"), None, True), (STRANGE, None, False), (STRANGE, STRANGE, True)],
+)
+def test_a_stranger_of_the_same_name_is_left_alone(
+    uuid: str, stated: str | None, ours: bool
+) -> None:
+    """Only the one that is meant is moved."""
+    xml = "<domain type='kvm'><name>web1</name></domain>"
+    observed = Observed("web1", uuid, None, State.SHUTOFF, "", xml, None)
+    desired = replace(wanted("b"), uuid=stated)
+
+    plan = plan_elsewhere(desired, observed, Inventory("a", HOSTS))
+
+    assert plan is not None
+    assert ours is bool(plan.waiting)

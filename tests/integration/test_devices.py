@@ -19,6 +19,7 @@ from testbed import (
     interface,
     live,
     outcome,
+    sees_interfaces,
     switch_interface,
     verbs,
     wait_until,
@@ -71,8 +72,8 @@ def test_devices_come_and_go_while_the_guest_runs(
 
     expected = ["record", "define", "attach", "attach", "attach", "attach", "attach", "update"]
     assert expected == verbs(report)
-    macs = rf"eth0/{MAC}1,eth1/{MAC}2,eth2/{MAC}3"
-    console.wait_for(rf"^GUEST cpus=0 blk=sr0:\w+,vda:32MiB net={macs} cd=SECOND rng=virtio_rng.0 ")
+    nics = sees_interfaces(*(f"{MAC}{number}" for number in (1, 2, 3)))
+    console.wait_for(rf"^GUEST cpus=0 blk=sr0:\w+,vda:32MiB {nics} cd=SECOND rng=virtio_rng.0 ")
     assert {"sda": str(second), "vda": str(image)} == disks(host, name)
     assert {
         f"{MAC}1": ("bridge", bridge),

@@ -130,22 +130,22 @@ def test_each_number_is_what_virsh_prints(
     name = unique_name()
     mac = "52:54:00:00:6d:01"
     image = host.image(f"{name}-a")
-    desired.manifest(
-        name,
-        vcpu={"maximum": 3, "current": 2},
-        iothreads=1,
-        os={
+    spec: dict[str, Any] = {
+        "vcpu": {"maximum": 3, "current": 2},
+        "iothreads": 1,
+        "os": {
             "arch": "s390x",
             "machine": "s390-ccw-virtio",
             "kernel": str(guest.kernel),
             "initrd": str(guest.initrd),
             "cmdline": f'console=ttysclp0 rdinit=/bin/busybox -- sh -c "{_WORK}"',
         },
-        devices={
+        "devices": {
             "disks": [disk(image, "vda", iothread=1)],
             "interfaces": [interface(bridge, mac)],
         },
-    )
+    }
+    desired.manifest(name, **spec)
     with reconvirt.run("--config", str(settings)) as daemon:
         host.console(name).wait_for(r"^GUEST-WORKED")
         host.virsh("setvcpus", name, "3", "--config")
@@ -216,14 +216,18 @@ def test_each_number_is_what_virsh_prints(
         assert found.server(name, "iothreads") == 1
         assert found.server(name, "block_capacity_bytes", device="vda") == 64 * 2**20
 
-        host.virsh("suspend", name)
+        desired.manifest(name, state="paused", **spec)
+        until(
+            daemon,
+            lambda found: found.server(name, "state_info", state="paused", reason="user") == 1,
+            "the paused state",
+        )
         found, printed = fresh(daemon, name, lambda: host.virsh("dominfo", name))
         stated = re.search(r"CPU time:\s+([\d.]+)s", printed)
         assert stated is not None
         assert found.server(name, "cpu_seconds_total") == pytest.approx(
             float(stated.group(1)), abs=0.1
         )
-        assert found.server(name, "state_info", state="paused", reason="user") == 1
         assert found.server(name, "condition", type="Ready") is not None
 
 

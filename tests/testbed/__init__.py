@@ -20,7 +20,17 @@ from testbed.program import Daemon, Following, Reconvirt
 from testbed.prometheus import Prometheus
 from testbed.scrape import Scrape, address_of, scrape
 from testbed.second import SecondHost
-from testbed.seen import addresses, assert_settled, config, disks, live, outcome, sees_disks, verbs
+from testbed.seen import (
+    addresses,
+    assert_settled,
+    config,
+    disks,
+    live,
+    outcome,
+    sees_disks,
+    sees_interfaces,
+    verbs,
+)
 from testbed.slots import Slot
 from testbed.switch import SwitchError, SwitchTakenError
 from testbed.traces import sweep, traces
@@ -62,6 +72,7 @@ __all__ = [
     "outcome",
     "scrape",
     "sees_disks",
+    "sees_interfaces",
     "sweep",
     "switch_interface",
     "traces",

@@ -50,7 +50,7 @@ class Reconvirt:
         drop_ins = directory / "conf.d"
         drop_ins.mkdir(exist_ok=True)
         self._admission = drop_ins / "admission.toml"
-        text = _ADMISSION.format(bed=host.directory, tmp=directory)
+        text = _ADMISSION.format(bed=host.slot.directory, tmp=directory)
         self._admission.write_text(text, encoding="utf-8")
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RECONVIRT_")},

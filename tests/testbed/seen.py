@@ -51,6 +51,18 @@ def sees_disks(*sizes: str) -> str:
     return rf"^GUEST cpus=\S+ blk=(?:{'|'.join(orders) or '-'}) "
 
 
+def sees_interfaces(*macs: str) -> str:
+    """The part of a console line of a guest with interfaces of these MAC addresses.
+
+    Which of those that are plugged together it finds first is its own affair.
+    """
+    orders = (
+        ",".join(f"eth{number}/{mac}" for number, mac in enumerate(order))
+        for order in permutations(macs)
+    )
+    return f"net=(?:{'|'.join(orders)})"
+
+
 def verbs(report: dict[str, Any]) -> list[str]:
     """The steps of the only virtual server in a report."""
     return [step["action"] for step in report["virtualServers"][0]["steps"]]

@@ -87,22 +87,23 @@ class Reconciler:
             )
             return plan, observed, memory
 
-        hold = self._around.hold(desired)
         with _bound(desired.name):
-            if hold is not None:
-                plan, observed, _ = look()
-                return Outcome(
-                    desired.name,
-                    Phase.HELD,
-                    f"left alone: {hold}",
-                    plan,
-                    observed=observed,
-                    hold=hold,
-                )
-            if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
-                return elsewhere
-            outcome = self._converge(desired.name, look, hypervisor, desired.priority)
-            outcome = self._told(desired, outcome)
+            try:
+                hold = self._around.hold(desired)
+                if hold is not None:
+                    plan, observed, _ = look()
+                    message = f"left alone: {hold}"
+                    held = (desired.name, Phase.HELD, message, plan)
+                    return Outcome(*held, observed=observed, hold=hold)
+                if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
+                    return elsewhere
+                outcome = self._converge(desired.name, look, hypervisor, desired.priority)
+                outcome = self._told(desired, outcome)
+            except HypervisorDown:
+                raise
+            except HypervisorError as error:
+                failed = (desired.name, Phase.FAILED, str(error), Plan(desired.name))
+                outcome = Outcome(*failed, retry=True)
             memory = self._memories.get(desired.name)
             return memory.watch(outcome) if memory else outcome
 

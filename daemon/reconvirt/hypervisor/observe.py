@@ -76,7 +76,13 @@ def _job(domain: libvirt.virDomain, read: Read) -> str:
     Its reason does not tell: one that was restored from an image saved in the paused state stays
     "migrating" for ever.
     """
-    stats = read(domain.jobStats)
+    try:
+        stats = read(domain.jobStats)
+    except libvirt.libvirtError as error:
+        # "migration statistics are available only on the source host"
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
+            raise
+        return "incoming migration"
     if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
         return ""
     return _JOBS.get(stats.get("operation", 0), "job")

@@ -127,9 +127,17 @@ class StatisticsConnection:
             )
 
     def job(self, uuid: str) -> Values:
-        """The job that a virtual server has now, as ``virsh domjobinfo`` shows it; {} for none."""
+        """The job that a virtual server has now, as ``virsh domjobinfo`` shows it; {} for none.
+
+        Of one that arrives the host knows nothing: only that which it leaves has the numbers.
+        """
         with translated():
-            job: dict[str, Any] = self._connection.lookupByUUIDString(uuid).jobStats()
+            try:
+                job: dict[str, Any] = self._connection.lookupByUUIDString(uuid).jobStats()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
+                    raise
+                return {}
         return {} if job.get("type") == libvirt.VIR_DOMAIN_JOB_NONE else job
 
     def close(self) -> None:

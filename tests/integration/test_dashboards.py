@@ -137,7 +137,7 @@ def test_every_query_returns_data(
                 lambda: scrape(address).server(name, "iothreads") == 2, 120, "another I/O thread"
             )
             desired.manifest(name, iothreads=2, devices=devices, vcpu={"maximum": 3, "current": 1})
-            daemon.wait_for("waiting for a restart", virtual_server=name)
+            daemon.wait_for("restart required", virtual_server=name)
 
             missing: list[str] = []
 

@@ -194,7 +194,11 @@ def test_an_abstract_socket_and_one_that_is_gone() -> None:
     Notifier("", None).alive()
 
 
-@pytest.mark.parametrize(("process", "period"), [("", 30.0), (str(os.getpid()), 30.0), ("1", None)])
+@pytest.mark.parametrize(
+    ("process", "period"),
+    [("", 30.0), (str(os.getpid()), 30.0), ("1", None)],
+    ids=["nobody", "this", "another"],
+)
 def test_the_environment(
     monkeypatch: pytest.MonkeyPatch, manager: Manager, process: str, period: float | None
 ) -> None:

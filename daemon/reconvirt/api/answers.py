@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reconvirt.api.moving import MigrationAnswer, answer_migration
 from reconvirt.api.wire import Timestamp, moment
 from reconvirt.controller.conditions import Condition, Kind
 from reconvirt.controller.desk import Description
@@ -85,6 +86,7 @@ class StatusAnswer:
         unlisted: devices that were attached by hand.
         hold: who has had it left alone, and why; null if nobody has.
         step: the step that is being taken now; null if none.
+        migration: how far it is on its way to another host; null if it stays.
         observed_revision: of the manifests that it was last looked at for.
         applied_revision: of those that it was last found to be as wanted.
         updated: when it was last looked at; null if it was not yet.
@@ -112,6 +114,7 @@ class StatusAnswer:
     unlisted: tuple[Change, ...]
     hold: HoldAnswer | None
     step: str | None
+    migration: MigrationAnswer | None
     observed_revision: str
     applied_revision: str
     updated: Timestamp | None
@@ -316,6 +319,7 @@ def answer_status(status: Status) -> StatusAnswer:
         unlisted=status.unlisted,
         hold=answer_hold(status.hold) if status.hold else None,
         step=status.step or None,
+        migration=answer_migration(status.migration) if status.migration else None,
         observed_revision=status.observed_revision,
         applied_revision=status.applied_revision,
         updated=moment(status.updated) if status.updated else None,

@@ -27,7 +27,15 @@ from reconvirt.api.endpoints import STEP_SECONDS, Sent
 from reconvirt.api.errors import Refusal
 from reconvirt.api.shield import Shield
 from reconvirt.api.streams import Streams
-from reconvirt.api.view import age, breakable, change_rows, condition_badges, phase_tone, summary_of
+from reconvirt.api.view import (
+    age,
+    breakable,
+    change_rows,
+    condition_badges,
+    moving,
+    phase_tone,
+    summary_of,
+)
 from reconvirt.api.wire import moment
 from reconvirt.controller.desk import Desk, Unknown
 from reconvirt.hypervisor.errors import HypervisorError
@@ -82,6 +90,7 @@ class _Pages:
             tone=phase_tone,
             badges=condition_badges,
             changes=change_rows,
+            moving=moving,
         )
 
     def fleet(self, _request: Request) -> Response:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from reconvirt.api.moving import answer_migration, tell_progress
 from reconvirt.controller.conditions import Condition, Kind
 from reconvirt.controller.outcome import Phase
 from reconvirt.controller.status import Status
@@ -36,6 +37,7 @@ _CONDITION_TONES = {
     Kind.HELD: "held",
     Kind.PAUSED: "mute",
     Kind.MIGRATING: "busy",
+    Kind.HELD_BY_OTHER_HOST: "held",
     Kind.ORPHANED: "mute",
 }
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -99,6 +101,11 @@ def condition_badges(conditions: Iterable[Condition]) -> list[Badge]:
         for each in conditions
         if each.kind is not Kind.READY
     ]
+
+
+def moving(status: Status) -> str:
+    """How far it is on its way to another host; "" if it stays."""
+    return tell_progress(answer_migration(status.migration)) if status.migration else ""
 
 
 def change_rows(status: Status) -> list[ChangeRow]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from reconvirt.api.moving import MigrationAnswer, tell_progress
 from reconvirt.cli import output
 from reconvirt.controller.conditions import Kind
 from reconvirt.controller.outcome import Phase
@@ -21,6 +22,7 @@ _CONDITIONS = {
     Kind.HELD: "magenta",
     Kind.RECONCILING: "cyan",
     Kind.MIGRATING: "cyan",
+    Kind.HELD_BY_OTHER_HOST: "magenta",
 }
 _EFFECTS = {
     Effect.LIVE: "green",
@@ -48,9 +50,17 @@ def status_table(statuses: Iterable[Mapping[str, Any]], *, wide: bool) -> Table:
             _abnormal(each["conditions"]) or "-",
             *(output.cell(each[field]) for field in told),
             *revision,
-            output.cell(each["message"]),
+            output.cell(_sentence(each)),
         )
     return rows
+
+
+def _sentence(status: Mapping[str, Any]) -> str:
+    """The sentence, and how far it is on its way to another host."""
+    message: str = status["message"]
+    if (migration := status.get("migration")) is None:
+        return message
+    return f"{message} ({tell_progress(MigrationAnswer(**migration))})"
 
 
 def _abnormal(conditions: Iterable[Mapping[str, Any]]) -> str:
@@ -71,9 +81,17 @@ def condition_table(conditions: Iterable[Mapping[str, Any]]) -> Table:
             str(each["status"]),
             output.cell(each["reason"]),
             clock(each["since"]),
-            output.cell(each["message"]),
+            output.cell(_sentence(each)),
         )
     return rows
+
+
+def _sentence(status: Mapping[str, Any]) -> str:
+    """The sentence, and how far it is on its way to another host."""
+    message: str = status["message"]
+    if (migration := status.get("migration")) is None:
+        return message
+    return f"{message} ({tell_progress(MigrationAnswer(**migration))})"
 
 
 def change_table(changes: Iterable[Mapping[str, Any]]) -> Table:

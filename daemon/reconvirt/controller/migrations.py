@@ -224,8 +224,5 @@ def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:
 
 
 def _told(move: Move) -> str:
-    progress = move.progress
-    told = f"it moves to {move.destination.name}"
-    if progress is None or not progress.total:
-        return told
-    return f"{told}: {progress.processed >> 20} of {progress.total >> 20} MiB"
+    # How far it is changes all the time, and is told beside this: no event tells of it.
+    return f"it moves to {move.destination.name}"

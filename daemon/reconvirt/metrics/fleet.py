@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector as RegistryCollector
 
 CONDITIONS = (
     *("Ready", "Reconciling", "Stalled", "RestartRequired", "Drifted", "Held", "Paused"),
-    "Migrating",
+    *("Migrating", "HeldByOtherHost"),
 )
 VALIDITIES = ("valid", "invalid", "retained")
 MIGRATION_PHASES = ("waiting", "running", "finishing", "succeeded", "failed")

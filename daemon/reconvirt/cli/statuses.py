@@ -81,17 +81,9 @@ def condition_table(conditions: Iterable[Mapping[str, Any]]) -> Table:
             str(each["status"]),
             output.cell(each["reason"]),
             clock(each["since"]),
-            output.cell(_sentence(each)),
+            output.cell(each["message"]),
         )
     return rows
-
-
-def _sentence(status: Mapping[str, Any]) -> str:
-    """The sentence, and how far it is on its way to another host."""
-    message: str = status["message"]
-    if (migration := status.get("migration")) is None:
-        return message
-    return f"{message} ({tell_progress(MigrationAnswer(**migration))})"
 
 
 def change_table(changes: Iterable[Mapping[str, Any]]) -> Table:

@@ -107,7 +107,11 @@ class _Walk:
             if self._links > _MOST_LINKS:
                 self._note(f"{path}: its links lead round in a circle")
                 return here
-            target = os.readlink(here)  # noqa: PTH115 - a text
+            try:
+                target = os.readlink(here)  # noqa: PTH115 - a text
+            except OSError:
+                self._note(f"{here} changes while it is looked at")
+                return here
             rest += [part for part in target.split("/") if part not in ("", ".")][::-1]
             if target.startswith("/"):
                 real, directory = "/", _look("/")

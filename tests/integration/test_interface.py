@@ -218,17 +218,20 @@ def _due(reconvirt: Reconvirt, name: str) -> set[str]:
 
 
 def test_a_held_pruning_is_approved(
-    host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name
+    host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name, tmp_path: Path
 ) -> None:
     """Those go whose manifests are gone, and no others."""
     names = [unique_name() for _ in range(4)]
+    team = desired.path / "team"
+    team.mkdir()
     for name in names:
-        desired.manifest(name, state="shutoff", policy={"on_removal": "undefine"})
+        file = desired.manifest(name, state="shutoff", policy={"on_removal": "undefine"})
+        if name != names[3]:
+            file.rename(team / file.name)
     with reconvirt.run() as daemon:
         for name in names:
             converged(daemon, name)
-        for name in names[:3]:
-            desired.remove(name)
+        team.rename(tmp_path / "gone")  # all at once: a single one would be let go
         reconvirt("reconcile", "--source")
         wait_until(
             lambda: reconvirt.json("get")["prune_held"], SOON, "the pruning to be held and shown"

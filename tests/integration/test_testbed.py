@@ -358,7 +358,7 @@ class TestCleanUp:
             stdout=subprocess.DEVNULL,
         ) as run:
             file = tmp_path / "slot"
-            number = wait_until(lambda: file.exists() and file.read_text(), 30, "the inner test")
+            number = wait_until(lambda: file.exists() and file.read_text(), 120, "the inner test")
             run.send_signal(request_to_stop)
         assert run.returncode == pytest.ExitCode.INTERRUPTED
         assert number != str(host.slot.number)

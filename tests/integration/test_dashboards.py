@@ -48,7 +48,7 @@ enabled = true
 program = "{program}"
 every_seconds = 1
 window_seconds = 0.2
-most_cost = 100
+most_cost = 1
 """
 
 pytestmark = pytest.mark.skipif(

@@ -56,7 +56,7 @@ class Pruner:
     def approve(self) -> tuple[str, ...]:
         """Let those go that are held now, and no others; their names."""
         with self._lock:
-            names = tuple(self._verdict.held)
+            names = tuple(sorted(self._verdict.held))
             self._approved |= set(names)
         self.look()
         return names

@@ -352,8 +352,10 @@ class TestCleanUp:
             encoding="utf-8",
         )
         pytest_command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        # Whoever is started in the background by a shell inherits that Ctrl-C is ignored.
+        heeding = ["env", "--default-signal=INT"]
         with subprocess.Popen(
-            [*pytest_command, "--rootdir", tmp_path, "-p", "conftest", test],
+            [*heeding, *pytest_command, "--rootdir", tmp_path, "-p", "conftest", test],
             env={**os.environ, "PYTHONPATH": str(TESTS)},
             stdout=subprocess.DEVNULL,
         ) as run:

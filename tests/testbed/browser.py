@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import urllib.error
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from testbed.guest import REPOSITORY
+from testbed.ports import free_port
 from testbed.waiting import wait_until
 
 ARTEFACTS = REPOSITORY / ".artefacts"
@@ -57,9 +57,7 @@ class Browser:
         self._size = size
 
     def __enter__(self) -> Self:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self._url = f"http://127.0.0.1:{port}"
         self._profile = Path(tempfile.mkdtemp(prefix="browser-"))
         self._driver = subprocess.Popen(

@@ -10,19 +10,13 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from testbed.ports import free_port
 from testbed.slots import Slot
 from testbed.traces import MARK
 from testbed.waiting import wait_until
 
 START_SECONDS = 60.0
 FIRST_PORT = 23790  # each slot has two
-
-
-def free_port() -> int:
-    """A TCP port that nobody uses now, nor the one behind it."""
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return int(tried.getsockname()[1])
 
 
 class EtcdServer:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from testbed.host import LibvirtHost
+from testbed.ports import free_port
 from testbed.waiting import wait_until
 
 PROGRAM = Path(sys.executable).with_name("reconvirt")
@@ -39,7 +39,7 @@ class Reconvirt:
 
     def __init__(self, host: LibvirtHost, desired: Path, directory: Path) -> None:
         self.socket = host.directory / "api.sock"
-        self.page_url = f"http://127.0.0.1:{_free_port()}/"
+        self.page_url = f"http://127.0.0.1:{free_port()}/"
         self.dumps = directory / "dumps"
         self.dumps.mkdir()
         self._directory = directory
@@ -237,9 +237,3 @@ class Daemon:
         """Wait for a line of this kind with these fields."""
         what = f"the log line {event} {fields}"
         return wait_until(lambda: self.logged(event, **fields), timeout, what)[-1]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,7 +1,6 @@
 """A real Prometheus that scrapes a real daemon, for as long as a test needs it."""
 
 import json
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -11,17 +10,10 @@ from typing import Any, Self
 
 import yaml
 
+from testbed.ports import free_port
 from testbed.waiting import wait_until
 
 START_SECONDS = 60.0
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Prometheus:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.events import start_event_loop
 from reconvirt.manifest.load import assemble, load_file
 from reconvirt.manifest.model import SourceFile
+from testbed.ports import free_port
 
 
 @pytest.fixture
@@ -60,10 +60,8 @@ def office(tmp_path: Path) -> Iterator[Office]:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """A socket and a port of the test's own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return Config(socket=SocketSettings(path=tmp_path / "api.sock"), page=PageSettings(port=port))
+    page = PageSettings(port=free_port())
+    return Config(socket=SocketSettings(path=tmp_path / "api.sock"), page=page)
 
 
 @pytest.fixture

@@ -150,6 +150,7 @@ def test_a_locked_tray_is_opened_only_by_force(
     assert '"locked":true' in host.virsh("qemu-monitor-command", name, locked)
 
     changed = holding.replace(str(first), str(second))
+    changed = changed.replace("spec:\n", "spec:\n  autostart: true\n")
     path.write_text(changed)
     report = outcome(reconvirt.apply(status=1))
 
@@ -158,6 +159,8 @@ def test_a_locked_tray_is_opened_only_by_force(
     assert "policy: {media: force}" in report["message"]
     assert {"sda": str(first)} == disks(host, name)
     assert {"sda": str(second)} == disks(host, name, "--inactive")
+    assert "set-autostart" in [step["action"] for step in report["steps"]]
+    assert name in host.virsh("list", "--name", "--autostart")
 
     path.write_text(changed.replace("spec:\n", "spec:\n  policy: {media: force}\n"))
     forced = reconvirt.apply()

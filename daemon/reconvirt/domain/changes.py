@@ -4,10 +4,44 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconvirt.domain.actions import Action, Detach, InjectNmi, SetMemory
+from reconvirt.domain.actions import (
+    Action,
+    AddIothread,
+    Attach,
+    DeleteIothread,
+    Detach,
+    GrowDisk,
+    InjectNmi,
+    LimitInterface,
+    SetAutostart,
+    SetLifecycleAction,
+    SetMemory,
+    SetParameter,
+    SetText,
+    SetVcpus,
+    Throttle,
+    UpdateDevice,
+)
 from reconvirt.domain.compare import Difference
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.show import Shown, show_difference
+
+_IN_PLACE = (
+    AddIothread
+    | Attach
+    | DeleteIothread
+    | Detach
+    | GrowDisk
+    | LimitInterface
+    | SetAutostart
+    | SetLifecycleAction
+    | SetMemory
+    | SetParameter
+    | SetText
+    | SetVcpus
+    | Throttle
+    | UpdateDevice
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +83,11 @@ class Step:
         return isinstance(self.action, Detach | SetMemory | InjectNmi) or any(
             change.effect is Effect.GUEST for change in self.changes
         )
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the step changes something of what runs: if it fails, others can be taken."""
+        return isinstance(self.action, _IN_PLACE)
 
 
 @dataclass(frozen=True, slots=True)

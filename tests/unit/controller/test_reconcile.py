@@ -27,9 +27,11 @@ from reconvirt.domain.plan import Host
 from reconvirt.domain.rules import HostRules
 from reconvirt.domain.xmltree import parse_xml, reach
 from reconvirt.hypervisor.errors import (
+    Busy,
     HypervisorDown,
     HypervisorError,
     NotLive,
+    OperationFailed,
     Rejected,
     Underway,
     VirtualServerGone,
@@ -317,6 +319,36 @@ class TestErrors:
 
         assert (Phase.FAILED, True, "x") == (outcome.phase, outcome.retry, outcome.message)
         assert ["define"] == [step.action.verb for step in outcome.steps]
+
+    def test_a_live_change_that_fails_keeps_no_other_back(self) -> None:
+        """The others are made, and both failures told; the change of the state waits."""
+        before = spec(**WITH_DISK, cputune={"shares": 5}, on_reboot="restart")
+        after = spec(cputune={"shares": 6}, on_reboot="destroy", state="paused")
+        controller = running(before)
+        for verb in ("set-parameter", "detach"):
+            controller.libvirt.fails[verb] = [OperationFailed(f"no {verb}")]
+
+        first = controller.look(after)
+        second = controller.look(after)
+
+        assert (Phase.FAILED, True) == (first.phase, first.retry)
+        assert "no set-parameter; no detach" == first.message
+        done = [step.action.verb for step in first.steps]
+        assert "set-lifecycle-action" in done
+        assert {"set-parameter", "detach"}.isdisjoint(done)
+        assert {"suspend"} == set(controller.libvirt.verbs) - {"set-parameter", "detach", "record"}
+        assert {"set-parameter", "detach"} <= {step.action.verb for step in second.steps}
+
+    @pytest.mark.parametrize("error", [Busy("x"), VirtualServerGone("x")])
+    def test_where_nothing_can_be_done_nothing_more_is_tried(self, error: HypervisorError) -> None:
+        """Each call would wait for the same lock, or find nobody."""
+        controller = running(spec(cputune={"shares": 5}, on_reboot="restart"))
+        controller.libvirt.fails["set-parameter"] = [error]
+
+        outcome = controller.look(spec(cputune={"shares": 6}, on_reboot="destroy"))
+
+        assert (Phase.FAILED, True, "x") == (outcome.phase, outcome.retry, outcome.message)
+        assert "set-parameter" == controller.libvirt.verbs[-1]
 
     def test_of_a_lost_connection_nothing_is_said(self) -> None:
         """Whoever asked must wait for another one."""

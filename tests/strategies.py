@@ -17,7 +17,8 @@ from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.kinds.common import ADDRESS_ROWS, PERSISTENT
 from reconvirt.domain.rows import NOWHERE, DeviceKind, Field
-from reconvirt.manifest.model import Manifest, Position
+from reconvirt.manifest.model import Manifest
+from reconvirt.manifest.problem import Position
 from reconvirt.manifest.units import MEMORY_PATTERN
 
 NAME = "vs"

@@ -21,7 +21,7 @@ from reconvirt.domain.changes import Change
 from reconvirt.domain.show import Shown
 from reconvirt.domain.side_by_side import Line
 from reconvirt.domain.xmltree import hide_passwords
-from reconvirt.manifest.model import Problem
+from reconvirt.manifest.problem import Problem
 
 _SECRET_KEYS = ("passwd", "password", "secret")
 

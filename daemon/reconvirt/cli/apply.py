@@ -26,7 +26,7 @@ from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.hypervisor.connection import Calls, Hypervisor
 from reconvirt.manifest.host import HostManifest
-from reconvirt.manifest.model import Problem
+from reconvirt.manifest.problem import Problem
 
 CONVERGED, FAILED, WAITING = 0, 1, 3
 _UNDERWAY = (Phase.WAITING_FOR_GUEST, Phase.WAITING)

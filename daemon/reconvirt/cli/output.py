@@ -13,7 +13,7 @@ from rich.table import Table
 
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.domain.changes import Change, Plan, Step
-from reconvirt.manifest.model import Problem
+from reconvirt.manifest.problem import Problem
 
 STYLES = {
     Phase.CONVERGED: "green",

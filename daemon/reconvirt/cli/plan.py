@@ -16,7 +16,7 @@ from reconvirt.cli.migrate import tell_findings
 from reconvirt.cli.wanted import connected, observe, plan_one, read_source
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
-from reconvirt.manifest.model import Problem
+from reconvirt.manifest.problem import Problem
 
 NOTHING, ERROR, CHANGES = 0, 1, 2
 

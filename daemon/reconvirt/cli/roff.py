@@ -40,7 +40,7 @@ def _blocks(text: str) -> Iterator[str]:
             level = len(line) - len(line.lstrip("#"))
             # The page's own title is its name; sections are in capitals, as manuals have them.
             title = _inline(line.lstrip("# "))
-            yield f".SH {title.upper()}" if level <= 2 else f".SS {title}"  # noqa: PLR2004
+            yield f".SH {title.upper()}" if level <= 2 else f".SS {title}"  # noqa: PLR2004 - of Markdown
         elif line.startswith("|"):
             cells = [cell.strip().replace("\\|", "|") for cell in _CELL.split(line)[1:-1]]
             if set("".join(cells)) <= set("-: "):

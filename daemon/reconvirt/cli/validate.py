@@ -11,7 +11,7 @@ from reconvirt.cli.wanted import Wanted, read_wanted
 from reconvirt.controller.config import Config
 from reconvirt.domain.advice import advise
 from reconvirt.domain.rules import object_to
-from reconvirt.manifest.model import Position, Problem
+from reconvirt.manifest.problem import Position, Problem
 
 
 @click.command()

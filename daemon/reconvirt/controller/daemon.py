@@ -33,7 +33,8 @@ from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.show import figures_of
 from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
-from reconvirt.manifest.model import Manifest, Problem, Snapshot
+from reconvirt.manifest.model import Manifest, Snapshot
+from reconvirt.manifest.problem import Problem
 from reconvirt.metrics.service import MetricsService
 
 _log = structlog.get_logger(__name__)

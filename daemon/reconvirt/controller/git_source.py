@@ -24,7 +24,8 @@ from reconvirt.controller.git_tree import (
 )
 from reconvirt.controller.liveness import Beat
 from reconvirt.manifest.load import Loader, assemble, revision_of
-from reconvirt.manifest.model import Position, Problem, Snapshot
+from reconvirt.manifest.model import Snapshot
+from reconvirt.manifest.problem import Position, Problem
 
 _LOOK_SECONDS = 0.5
 _NO_SNAPSHOT = Snapshot({}, (), "")

@@ -20,7 +20,8 @@ from watchdog.observers import Observer
 from reconvirt.controller.liveness import Beat
 from reconvirt.controller.tree import Signature, Unstable, read_stable_tree, sign_tree
 from reconvirt.manifest.load import Loader, assemble, revision_of
-from reconvirt.manifest.model import FileResult, Position, Problem, Snapshot
+from reconvirt.manifest.model import FileResult, Snapshot
+from reconvirt.manifest.problem import Position, Problem
 
 _LONGEST_DEBOUNCE = 2.0
 _ROOT_CHECK = 1.0

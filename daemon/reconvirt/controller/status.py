@@ -13,7 +13,7 @@ from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.domain.changes import Change
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.show import Shown
-from reconvirt.manifest.model import Problem
+from reconvirt.manifest.problem import Problem
 
 APPLIED = (Phase.CONVERGED, Phase.WAITING_FOR_RESTART)
 

@@ -15,7 +15,8 @@ from reconvirt.domain.policy import NO_POLICY, Policy, read_policy
 from reconvirt.domain.rows import DeviceKind, Field, Stated, fill_defaults
 from reconvirt.domain.values import Value
 from reconvirt.manifest.identity import derive_uuid, normalise_uuid
-from reconvirt.manifest.model import Manifest, Position
+from reconvirt.manifest.model import Manifest
+from reconvirt.manifest.problem import Position
 
 Devices: TypeAlias = Mapping[str, Mapping[str, Stated]]
 """Devices by the name of their kind and their identity: ``{"disks": {"vda": {…}}}``."""

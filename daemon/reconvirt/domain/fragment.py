@@ -8,6 +8,7 @@ attributes that libvirt has added are none of its business.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -245,10 +246,17 @@ def _amount(element: _Element) -> int | None:
     return int(text) * int(base ** _UNITS[letter])
 
 
+# MAC addresses, uuids, world-wide names: libvirt spells them its own way. Names and paths it does
+# not touch, and there another case is another thing.
+_HEXADECIMAL = re.compile(r"[0-9a-fx:.-]+", re.IGNORECASE)
+
+
 def _same_value(wanted: str, found: str) -> bool:
-    """Whether two spellings mean the same: numbers in any base, letters in any case, CPU sets."""
-    if wanted == found or wanted.lower() == found.lower():
+    """Whether two spellings mean the same: numbers in any base, hexadecimal ones, CPU sets."""
+    if wanted == found:
         return True
+    if wanted.lower() == found.lower():
+        return _HEXADECIMAL.fullmatch(wanted) is not None
     for read in (lambda text: int(text, 0), parse_cpuset):
         try:
             if read(wanted) == read(found):

@@ -22,7 +22,8 @@ from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import NO_RULES, object_to
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.manifest.load import load_file
-from reconvirt.manifest.model import Manifest, Problem, SourceFile
+from reconvirt.manifest.model import Manifest, SourceFile
+from reconvirt.manifest.problem import Problem
 
 _MOST_TRIES = 12
 

@@ -240,7 +240,8 @@ _ADDRESS: Schema = {
 def _address() -> Schema:
     """The schema of addresses, which all kinds of devices share."""
     rows = (replace(row, name=row.name.partition(".")[2]) for row in ADDRESS_ROWS)
-    return _object("Address", tuple(rows)) | _ADDRESS
+    # Of a number alone nobody could tell what it counts.
+    return _object("Address", tuple(rows)) | _ADDRESS | {"required": ["type"]}
 
 
 def _object(title: str, rows: tuple[Field, ...]) -> dict[str, Any]:

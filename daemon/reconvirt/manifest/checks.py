@@ -12,7 +12,7 @@ from lxml import etree
 
 from reconvirt.manifest.document import Document, Path
 from reconvirt.manifest.identity import derive_mac, normalise_mac
-from reconvirt.manifest.model import Problem
+from reconvirt.manifest.problem import Problem
 from reconvirt.manifest.units import MOST_MEMORY, format_memory, is_cpuset, parse_memory
 from reconvirt.manifest.validate import field_name
 

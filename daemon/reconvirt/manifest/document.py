@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from reconvirt.manifest.model import Position, Problem
+from reconvirt.manifest.problem import Position, Problem
 
 MOST_BYTES = 1024 * 1024
 """The largest file that is read."""

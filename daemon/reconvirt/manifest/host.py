@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from reconvirt.manifest.model import Position
+from reconvirt.manifest.problem import Position
 
 Schema: TypeAlias = Mapping[str, Any]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconvirt.manifest.host import HostManifest
-from reconvirt.manifest.model import FileResult, Manifest, Position, Problem, Snapshot
+from reconvirt.manifest.model import FileResult, Manifest, Snapshot
+from reconvirt.manifest.problem import Position, Problem
 
 
 @dataclass(frozen=True, slots=True)

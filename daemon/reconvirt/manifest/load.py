@@ -15,14 +15,8 @@ from reconvirt.manifest.document import Document, DocumentError, read_documents
 from reconvirt.manifest.host import HostManifest, read_host
 from reconvirt.manifest.identity import normalise_uuid
 from reconvirt.manifest.inventory import assemble_hosts, unknown_hosts
-from reconvirt.manifest.model import (
-    FileResult,
-    Manifest,
-    Position,
-    Problem,
-    Snapshot,
-    SourceFile,
-)
+from reconvirt.manifest.model import FileResult, Manifest, Snapshot, SourceFile
+from reconvirt.manifest.problem import Position, Problem
 from reconvirt.manifest.validate import check_schema, field_name, is_host
 
 

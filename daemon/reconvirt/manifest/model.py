@@ -1,47 +1,13 @@
-"""The values of the manifest room: places, problems, manifests, and the snapshot of them all."""
+"""The values of the manifest room: files, manifests, and the snapshot of them all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from reconvirt.manifest.host import HostManifest
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
-    """A place in a file; line and column count from 1."""
-
-    file: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong with a manifest.
-
-    Attributes:
-        position: where.
-        field: the path of the field, such as ``spec.vcpu.current``; "" for a whole file.
-        message: what is wrong.
-        allowed: what is allowed, or what to do; "" where the message says it.
-    """
-
-    position: Position
-    field: str
-    message: str
-    allowed: str = ""
-
-    def __str__(self) -> str:
-        field = f"{self.field}: " if self.field else ""
-        allowed = f"; allowed: {self.allowed}" if self.allowed else ""
-        return f"{self.position}: {field}{self.message}{allowed}"
+from reconvirt.manifest.host import HostManifest
+from reconvirt.manifest.problem import Position, Problem
 
 
 @dataclass(frozen=True, slots=True)

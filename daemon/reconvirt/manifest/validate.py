@@ -14,7 +14,7 @@ import jsonschema
 
 from reconvirt.manifest.document import Document, Path
 from reconvirt.manifest.host import host_schema
-from reconvirt.manifest.model import Problem
+from reconvirt.manifest.problem import Problem
 
 Error: TypeAlias = Any
 """A jsonschema.ValidationError; its attributes are typed as if each might be unset."""

@@ -83,7 +83,7 @@ def make_lines(server: Server, host: str) -> Lines:
 
 
 def _number(value: float) -> str:
-    return str(floatToGoString(value))  # type: ignore[no-untyped-call]
+    return str(floatToGoString(value))  # type: ignore[no-untyped-call]  # prometheus-client says none
 
 
 def _head(row: Row, *, open_metrics: bool) -> str:

@@ -11,7 +11,7 @@ from lxml import html
 from office import Office
 from reconvirt.api.server import Server
 from reconvirt.api.shield import POLICY
-from reconvirt.manifest.model import Position, Problem
+from reconvirt.manifest.problem import Position, Problem
 
 
 def load(

@@ -13,7 +13,8 @@ from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.status import StatusBook
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
-from reconvirt.manifest.model import Manifest, Position, Problem, Snapshot
+from reconvirt.manifest.model import Manifest, Snapshot
+from reconvirt.manifest.problem import Position, Problem
 from reconvirt.metrics.observer import Observer
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from reconvirt.controller.prune import Orphan, find_orphans, judge_orphans
 from reconvirt.domain.desired import ON_REMOVAL, SOURCE, Statement
-from reconvirt.manifest.model import Manifest, Position, Problem, Snapshot
+from reconvirt.manifest.model import Manifest, Snapshot
+from reconvirt.manifest.problem import Position, Problem
 
 PLACE = Position("a.yaml", 1, 1)
 

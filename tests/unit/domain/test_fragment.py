@@ -64,6 +64,8 @@ class TestContains:
             ("<a x='1'/>", "<a/>"),
             ("<a x='1'/>", "<a x='2'/>"),
             ("<a x='0x10'/>", "<a x='10'/>"),
+            ("<source file='/images/Web.img'/>", "<source file='/images/web.img'/>"),
+            ("<source bridge='BR0'/>", "<source bridge='br0'/>"),
             ("<a>text</a>", "<a>other</a>"),
             ("<a>text</a>", "<a/>"),
             ("<a><b/></a>", "<a/>"),

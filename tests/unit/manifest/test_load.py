@@ -116,6 +116,10 @@ class TestSchema:
                 'spec.devices.disks[0].driver.type: "vmdk" is not known; allowed: raw, qcow2',
             ),
             (
+                {"devices": {"disks": [disk() | {"address": {"slot": 3}}]}},
+                "spec.devices.disks[0].address: type must be stated",
+            ),
+            (
                 {"devices": {"interfaces": [nic(mac={"address": "01:00:00:00:00:00"})]}},
                 'spec.devices.interfaces[0].mac.address: "01:00:00:00:00:00" does not fit',
             ),

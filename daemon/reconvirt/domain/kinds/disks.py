@@ -13,8 +13,10 @@ from reconvirt.domain.kinds.common import (
     boot_rows,
     implied_address,
 )
+from reconvirt.domain.kinds.images import IMAGE_ROWS
+from reconvirt.domain.kinds.throttling import THROTTLING_ROWS
 from reconvirt.domain.places import Attribute, Presence, Text
-from reconvirt.domain.rows import NOWHERE, DeviceKind, Field, Stated, always
+from reconvirt.domain.rows import DeviceKind, Field, Stated, always
 from reconvirt.domain.values import Kind, Value
 
 if TYPE_CHECKING:
@@ -27,9 +29,6 @@ _MEDIUM = with_device(
     "another source is another disk",
     "libvirt can change the source of CD-ROM and floppy drives only",
 )
-_LIMIT = with_device(Way.THROTTLE, "libvirt limits the disk's I/O at once", "")
-_IMAGE = with_device(Way.IMAGE, "the image is made when it is missing, and grown", "")
-
 _BUSES = {"vd": "virtio", "sd": "scsi", "hd": "ide", "fd": "fdc", "xv": "xen", "ub": "usb"}
 _HOTPLUG_BUSES = ("virtio", "scsi", "usb")
 DRIVES = ("cdrom", "floppy")
@@ -87,73 +86,6 @@ def _number_of(dev: str) -> int:
         number = number * 26 + ord(letter) - ord("a") + 1
     return number - 1
 
-
-_LIMIT_TITLES = {
-    "bytes_sec": "bytes a second",
-    "iops_sec": "requests a second",
-    "bytes_sec_max": "bytes a second in a burst",
-    "iops_sec_max": "requests a second in a burst",
-    "bytes_sec_max_length": "length of a burst of bytes, in seconds",
-    "iops_sec_max_length": "length of a burst of requests, in seconds",
-}
-_DIRECTIONS = {"total": "Read and written", "read": "Read", "write": "Written"}
-
-_LIMITS = tuple(
-    Field(
-        f"iotune.{direction}_{limit}",
-        values.integer(0, 2**63 - 1),
-        _LIMIT,
-        f"{whole}, {title}",
-        f"The most that is {whole.lower()}: {title}; 0 is no limit.",
-        place=Text(f"iotune/{direction}_{limit}"),
-    )
-    for limit, title in _LIMIT_TITLES.items()
-    for direction, whole in _DIRECTIONS.items()
-)
-
-_CREATE = (
-    Field(
-        "create.size",
-        values.MEMORY,
-        _IMAGE,
-        "Image size",
-        "How large the image is made if it is missing; a larger one grows it, also while it is in "
-        "use. It never shrinks.",
-        place=NOWHERE,
-    ),
-    Field(
-        "create.format",
-        values.choice("raw", "qcow2"),
-        _IMAGE,
-        "Image format",
-        "The format of an image that is made; it must be that of driver.type.",
-        place=NOWHERE,
-    ),
-    Field(
-        "create.backing.file",
-        values.path(),
-        _IMAGE,
-        "Backing file",
-        "qcow2: the image that the new one starts from and keeps reading.",
-        place=NOWHERE,
-    ),
-    Field(
-        "create.backing.format",
-        values.choice("raw", "qcow2"),
-        _IMAGE,
-        "Backing format",
-        "The format of the backing file; it is never guessed.",
-        place=NOWHERE,
-    ),
-    Field(
-        "create.preallocation",
-        values.choice("off", "metadata", "falloc", "full"),
-        _IMAGE,
-        "Preallocation",
-        "How much space a new image takes at once.",
-        place=NOWHERE,
-    ),
-)
 
 DISK = DeviceKind(
     "disks",
@@ -324,23 +256,7 @@ DISK = DeviceKind(
         _number(
             "blockio.physical_block_size", "Physical block size", "In bytes, as the guest sees it."
         ),
-        *_LIMITS,
-        Field(
-            "iotune.size_iops_sec",
-            values.integer(0, 2**63 - 1),
-            _LIMIT,
-            "Size of a request",
-            "A request of more bytes than this counts as several; 0 for no such rule.",
-            place=Text("iotune/size_iops_sec"),
-        ),
-        Field(
-            "iotune.group_name",
-            values.line(),
-            _LIMIT,
-            "Group",
-            "Disks of one group share their limits.",
-            place=Text("iotune/group_name"),
-        ),
+        *THROTTLING_ROWS,
         Field(
             "readonly",
             values.YES_OR_NO,
@@ -393,7 +309,7 @@ DISK = DeviceKind(
             "scsi: the product the guest sees.",
             place=Text("product"),
         ),
-        *_CREATE,
+        *IMAGE_ROWS,
         *boot_rows(),
         ALIAS,
         *ADDRESS_ROWS,

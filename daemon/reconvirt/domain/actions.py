@@ -309,3 +309,21 @@ DomainAction: TypeAlias = (
 """What is done to a virtual server that is there."""
 
 Action: TypeAlias = Define | Rename | CreateImage | GrowImage | DomainAction
+
+IN_PLACE = (
+    AddIothread,
+    SetVcpus,
+    SetMemory,
+    SetParameter,
+    SetText,
+    SetLifecycleAction,
+    Detach,
+    Attach,
+    UpdateDevice,
+    Throttle,
+    LimitInterface,
+    GrowDisk,
+    DeleteIothread,
+    SetAutostart,
+)
+"""The actions that change what runs, in the order in which they are taken."""

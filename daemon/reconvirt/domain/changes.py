@@ -4,44 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconvirt.domain.actions import (
-    Action,
-    AddIothread,
-    Attach,
-    DeleteIothread,
-    Detach,
-    GrowDisk,
-    InjectNmi,
-    LimitInterface,
-    SetAutostart,
-    SetLifecycleAction,
-    SetMemory,
-    SetParameter,
-    SetText,
-    SetVcpus,
-    Throttle,
-    UpdateDevice,
-)
+from reconvirt.domain.actions import IN_PLACE, Action, Detach, InjectNmi, SetMemory
 from reconvirt.domain.compare import Difference
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.show import Shown, show_difference
-
-_IN_PLACE = (
-    AddIothread
-    | Attach
-    | DeleteIothread
-    | Detach
-    | GrowDisk
-    | LimitInterface
-    | SetAutostart
-    | SetLifecycleAction
-    | SetMemory
-    | SetParameter
-    | SetText
-    | SetVcpus
-    | Throttle
-    | UpdateDevice
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +53,7 @@ class Step:
     @property
     def in_place(self) -> bool:
         """Whether the step changes something of what runs: if it fails, others can be taken."""
-        return isinstance(self.action, _IN_PLACE)
+        return isinstance(self.action, IN_PLACE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,10 @@ from collections.abc import Mapping
 
 from reconvirt.domain.kinds.characters import CHANNEL, CONSOLE, SERIAL
 from reconvirt.domain.kinds.disks import DISK
-from reconvirt.domain.kinds.extras import (
-    CPU_FEATURE,
-    GRAPHICS,
-    INPUT,
-    MEMBALLOON,
-    RNG,
-    TPM,
-    VIDEO,
-    WATCHDOG,
-)
+from reconvirt.domain.kinds.extras import CPU_FEATURE, MEMBALLOON, RNG, TPM, WATCHDOG
 from reconvirt.domain.kinds.host_devices import CONTROLLER, HOSTDEV
 from reconvirt.domain.kinds.interfaces import INTERFACE
+from reconvirt.domain.kinds.screens import GRAPHICS, INPUT, VIDEO
 from reconvirt.domain.rows import DeviceKind
 
 # In this order they are plugged and listed: a controller before what is attached to it.

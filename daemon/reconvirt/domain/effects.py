@@ -110,6 +110,10 @@ def at_next_start(why: str) -> Effects:
     return Effects(lambda _running, _found, _wanted: verdict, why, Effect.NEXT_START)
 
 
+STARTED_WITH = at_next_start("a running virtual server keeps what it was started with")
+"""The rule of all that a process is given once."""
+
+
 def refused(why: str) -> Effects:
     """It cannot be changed at all, and why."""
     verdict = (Verdict(Effect.REFUSED, why),)

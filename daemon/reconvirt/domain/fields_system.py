@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconvirt.domain import effects, values
-from reconvirt.domain.effects import at_next_start
+from reconvirt.domain.effects import STARTED_WITH, at_next_start
 from reconvirt.domain.joint_places import BootDevices
 from reconvirt.domain.places import Attribute, Presence, Text
 from reconvirt.domain.rows import Field, Stated, usual
@@ -15,7 +15,6 @@ def _true_on_x86(_name: str, stated: Stated) -> Value | None:
     return True if stated.get("os.arch") in ("x86_64", "i686") else None
 
 
-_STARTED_WITH = at_next_start("a running virtual server keeps what it was started with")
 _BOOTED_WITH = at_next_start("it is read when the virtual server boots")
 _NEW_PROCESS = at_next_start("it takes a new QEMU process")
 
@@ -24,7 +23,7 @@ def _feature(name: str, title: str, about: str) -> Field:
     return Field(
         f"features.{name}",
         values.YES_OR_NO,
-        _STARTED_WITH,
+        STARTED_WITH,
         title,
         about,
         place=Presence(f"features/{name}"),
@@ -35,7 +34,7 @@ def _sleep(where: str, state: str) -> Field:
     return Field(
         f"pm.suspend-to-{where}.enabled",
         values.choice(*values.YES_NO),
-        _STARTED_WITH,
+        STARTED_WITH,
         f"Suspend to {where}",
         f"Whether the guest is offered the ACPI state {state} (x86).",
     )
@@ -45,7 +44,7 @@ def _cipher(name: str, what: str) -> Field:
     return Field(
         f"keywrap.cipher.{name}",
         values.choice(*values.ON_OFF),
-        _STARTED_WITH,
+        STARTED_WITH,
         f"{what} wrapping key",
         f"Whether the guest can use protected keys of {what} (chapter 10); on if not stated.",
         place=Attribute(f"keywrap/cipher[@name='{name}']", "state"),
@@ -189,7 +188,7 @@ SYSTEM: tuple[Field, ...] = (
     Field(
         "features.acpi",
         values.YES_OR_NO,
-        _STARTED_WITH,
+        STARTED_WITH,
         "ACPI",
         "The guest can be asked to shut down and to give devices back by ACPI; true on x86 if not "
         "stated. s390x has none.",
@@ -201,7 +200,7 @@ SYSTEM: tuple[Field, ...] = (
     Field(
         "features.smm.state",
         values.choice(*values.ON_OFF),
-        _STARTED_WITH,
+        STARTED_WITH,
         "System management mode",
         "Whether the guest has it (x86); Secure Boot needs it.",
         place=Attribute("features/smm", "state"),
@@ -210,7 +209,7 @@ SYSTEM: tuple[Field, ...] = (
     Field(
         "features.vmport.state",
         values.choice(*values.ON_OFF),
-        _STARTED_WITH,
+        STARTED_WITH,
         "VMware port",
         "Whether QEMU emulates VMware's I/O port (x86).",
         place=Attribute("features/vmport", "state"),
@@ -218,7 +217,7 @@ SYSTEM: tuple[Field, ...] = (
     Field(
         "features.gic.version",
         values.choice("2", "3", "4", "host"),
-        _STARTED_WITH,
+        STARTED_WITH,
         "Interrupt controller",
         "The version of the generic interrupt controller (arm).",
         place=Attribute("features/gic", "version"),
@@ -227,7 +226,7 @@ SYSTEM: tuple[Field, ...] = (
     Field(
         "clock.offset",
         values.choice("utc", "localtime", "timezone", "variable"),
-        _STARTED_WITH,
+        STARTED_WITH,
         "Clock",
         "What the guest's clock shows when it starts; utc is libvirt's default.",
         implied=usual("utc"),
@@ -235,7 +234,7 @@ SYSTEM: tuple[Field, ...] = (
     Field(
         "clock.timezone",
         values.line(),
-        _STARTED_WITH,
+        STARTED_WITH,
         "Time zone",
         "The zone of a clock of offset timezone.",
     ),

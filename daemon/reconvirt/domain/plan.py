@@ -10,36 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconvirt.domain.actions import (
-    AddIothread,
-    Attach,
-    CreateImage,
-    Define,
-    DeleteIothread,
-    Destroy,
-    Detach,
-    Dump,
-    GrowDisk,
-    GrowImage,
-    InjectNmi,
-    LimitInterface,
-    Record,
-    Rename,
-    Resume,
-    Save,
-    SetAutostart,
-    SetLifecycleAction,
-    SetMemory,
-    SetParameter,
-    SetText,
-    SetVcpus,
-    Shutdown,
-    Start,
-    Suspend,
-    Throttle,
-    UpdateDevice,
-    Wake,
-)
+from reconvirt.domain.actions import Define, Record, Rename, SetLifecycleAction
 from reconvirt.domain.changes import Change, Plan, Step, make_change
 from reconvirt.domain.compare import Difference, FieldDifference, compare, index_devices, paths_of
 from reconvirt.domain.desired import Desired, Statement
@@ -51,6 +22,7 @@ from reconvirt.domain.kinds.disks import DISK
 from reconvirt.domain.lifecycle import NOTHING_HAPPENED, RUNS, Circumstances, plan_state
 from reconvirt.domain.mark import mark_element, read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.order import in_order
 from reconvirt.domain.patch import empty_domain, patch
 from reconvirt.domain.resolve import keep_unresolved
 from reconvirt.domain.rules import NO_RULES, HostRules, object_to
@@ -75,37 +47,6 @@ class Host:
     images: Images = field(default_factory=dict)
     happened: Circumstances = NOTHING_HAPPENED
 
-
-_ORDER = (
-    CreateImage,
-    GrowImage,
-    Rename,
-    Record,
-    Define,
-    AddIothread,
-    SetVcpus,
-    SetMemory,
-    SetParameter,
-    SetText,
-    SetLifecycleAction,
-    Detach,
-    Attach,
-    UpdateDevice,
-    Throttle,
-    LimitInterface,
-    GrowDisk,
-    DeleteIothread,
-    SetAutostart,
-    Dump,
-    Destroy,
-    Wake,
-    InjectNmi,
-    Start,
-    Suspend,
-    Resume,
-    Save,
-    Shutdown,
-)
 
 _CONFIGURED = "stored in the configuration"
 _NO_HOST = Host()
@@ -281,16 +222,7 @@ class _Made:
 
     def plan(self, name: str, unlisted: tuple[Change, ...] = ()) -> Plan:
         """The plan, its steps in the order in which they must be taken."""
-
-        def order(numbered: tuple[int, Step]) -> tuple[int, bool, int]:
-            number, step = numbered
-            # What is attached to a controller is taken away before the controller.
-            backwards = isinstance(step.action, Detach)
-            # Not even in passing does libvirt take on_poweroff: restart beside on_reboot: destroy.
-            later = step.action != SetLifecycleAction("reboot", "restart")
-            return _ORDER.index(type(step.action)), later, -number if backwards else number
-
-        steps = tuple(step for _, step in sorted(enumerate(self.steps), key=order))
+        steps = in_order(self.steps)
         return Plan(name, steps, tuple(self.waiting), tuple(self.refused), unlisted)
 
 

@@ -1,12 +1,11 @@
-"""Everything else that a virtual server may have: rng, watchdog, balloon, input, graphics, TPM."""
+"""Everything else that a virtual server may have: rng, watchdog, balloon, TPM, CPU features."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from reconvirt.domain import values
-from reconvirt.domain.effects import at_next_start
-from reconvirt.domain.joint_places import ListenAddress
+from reconvirt.domain.effects import STARTED_WITH, at_next_start
 from reconvirt.domain.kinds.common import ADDRESS_ROWS, ALIAS, PERSISTENT, no_hotplug
 from reconvirt.domain.places import Attribute, Text
 from reconvirt.domain.rows import DeviceKind, Field, Stated, always, usual
@@ -15,8 +14,6 @@ from reconvirt.domain.xmltree import attributes
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
-_STARTED_WITH = "a running virtual server keeps what it was started with"
-_FIXED = at_next_start(_STARTED_WITH)
 _RNG = at_next_start("libvirt cannot change it on a generator that is plugged in")
 
 RNG = DeviceKind(
@@ -81,7 +78,7 @@ WATCHDOG = DeviceKind(
         Field(
             "model",
             values.choice("diag288", "i6300esb", "ib700", "itco"),
-            _FIXED,
+            STARTED_WITH,
             "Model",
             "diag288 on s390x, i6300esb on x86.",
             required=True,
@@ -110,7 +107,7 @@ MEMBALLOON = DeviceKind(
     "memballoon",
     identity=(),
     single=True,
-    hotplug=no_hotplug(_STARTED_WITH),
+    hotplug=no_hotplug("a running virtual server keeps the TPM that it was started with"),
     implied=_plain_balloon,
     title="Memory balloon",
     description="The memory balloon device; libvirt adds one unless its model is none "
@@ -119,7 +116,7 @@ MEMBALLOON = DeviceKind(
         Field(
             "model",
             values.choice("virtio", "virtio-transitional", "virtio-non-transitional", "none"),
-            _FIXED,
+            STARTED_WITH,
             "Model",
             "none suppresses the balloon device that libvirt adds by itself.",
             place=Attribute("", "model", alone=True),
@@ -128,200 +125,23 @@ MEMBALLOON = DeviceKind(
         Field(
             "autodeflate",
             values.choice(*values.ON_OFF),
-            _FIXED,
+            STARTED_WITH,
             "Automatic deflation",
             "The guest gets memory back before it kills a process for want of it.",
         ),
         Field(
             "freePageReporting",
             values.choice(*values.ON_OFF),
-            _FIXED,
+            STARTED_WITH,
             "Free page reporting",
             "The guest gives unused memory back to the host.",
         ),
         Field(
             "stats.period",
             values.integer(0),
-            _FIXED,
+            STARTED_WITH,
             "Period of statistics",
             "How often the guest tells its memory statistics, in seconds.",
-        ),
-        ALIAS,
-        *ADDRESS_ROWS,
-    ),
-)
-
-
-def _input_hotplug(stated: Stated) -> str:
-    bus = stated.get("bus")
-    return "" if bus in ("virtio", "usb") else f"an input on the bus {bus} cannot be hotplugged"
-
-
-INPUT = DeviceKind(
-    "inputs",
-    "input",
-    identity=("type", "bus"),
-    numbered=True,
-    hotplug=_input_hotplug,
-    implied=lambda device, _domain: device.get("bus") == "ps2",
-    title="Input devices",
-    description="Keyboards, mice and tablets, told apart by type and bus.",
-    fields=(
-        Field(
-            "type",
-            values.choice("keyboard", "mouse", "tablet"),
-            _FIXED,
-            "Type",
-            "The device the guest sees.",
-            required=True,
-        ),
-        Field(
-            "bus",
-            values.choice("virtio", "usb", "ps2", "xen"),
-            _FIXED,
-            "Bus",
-            "How it is attached: virtio on s390x.",
-            required=True,
-        ),
-        ALIAS,
-        *ADDRESS_ROWS,
-        PERSISTENT,
-    ),
-)
-
-GRAPHICS = DeviceKind(
-    "graphics",
-    "graphics",
-    identity=("type",),
-    numbered=True,
-    hotplug=no_hotplug("graphics cannot be plugged into a running virtual server"),
-    title="Graphics",
-    description="How the guest's screen is seen, told apart by type. A password is never written "
-    "in a manifest.",
-    fields=(
-        Field(
-            "type",
-            values.choice("vnc", "spice"),
-            _FIXED,
-            "Type",
-            "The protocol.",
-            required=True,
-        ),
-        Field(
-            "port",
-            values.integer(-1, 65535),
-            _FIXED,
-            "Port",
-            "The TCP port; -1 lets libvirt choose.",
-            implied=usual(-1),
-            expanded=True,
-        ),
-        Field(
-            "tlsPort",
-            values.integer(-1, 65535),
-            _FIXED,
-            "TLS port",
-            "spice: the TCP port for TLS; -1 lets libvirt choose.",
-            expanded=True,
-        ),
-        Field(
-            "autoport",
-            values.choice(*values.YES_NO),
-            _FIXED,
-            "Automatic port",
-            "Whether libvirt chooses the port.",
-            implied=usual("yes"),
-            expanded=True,
-        ),
-        Field(
-            "listen.type",
-            values.choice("address", "none"),
-            _FIXED,
-            "Listening",
-            "address: on an IP address; none: not at all.",
-            implied=usual("address"),
-            expanded=True,
-        ),
-        Field(
-            "listen.address",
-            values.text(r"^[A-Za-z0-9.:_-]+$", examples=["127.0.0.1"]),
-            _FIXED,
-            "Address",
-            "Where it listens; libvirt's own configuration says if not stated.",
-            place=ListenAddress(),
-            expanded=True,
-        ),
-        Field(
-            "image.compression",
-            values.choice("auto_glz", "auto_lz", "quic", "glz", "lz", "off"),
-            _FIXED,
-            "Image compression",
-            "spice: how images are compressed.",
-        ),
-        Field(
-            "gl.enable",
-            values.choice(*values.YES_NO),
-            _FIXED,
-            "OpenGL",
-            "Whether the host renders for the guest.",
-        ),
-        Field("gl.rendernode", values.path(), _FIXED, "Render node", "The host's device for it."),
-        Field(
-            "websocket",
-            values.integer(-1, 65535),
-            _FIXED,
-            "Websocket port",
-            "vnc: the TCP port for websockets; -1 lets libvirt choose.",
-            expanded=True,
-        ),
-        Field("keymap", values.text(r"^[a-z-]+$"), _FIXED, "Keymap", "vnc: the keyboard layout."),
-    ),
-)
-
-VIDEO = DeviceKind(
-    "videos",
-    "video",
-    identity=("model.type",),
-    numbered=True,
-    hotplug=no_hotplug("a video device cannot be plugged into a running virtual server"),
-    title="Video devices",
-    description="The guest's screens, told apart by model.type.",
-    fields=(
-        Field(
-            "model.type",
-            values.choice(
-                *("virtio", "vga", "qxl", "cirrus", "bochs", "ramfb", "none", "vmvga", "gop")
-            ),
-            _FIXED,
-            "Model",
-            "The device the guest sees; virtio on s390x.",
-            required=True,
-        ),
-        Field(
-            "model.heads",
-            values.integer(1),
-            _FIXED,
-            "Heads",
-            "How many screens.",
-            implied=usual(1),
-        ),
-        Field(
-            "model.acceleration.accel3d",
-            values.choice(*values.YES_NO),
-            _FIXED,
-            "3D acceleration",
-            "virtio: whether the guest can draw in three dimensions.",
-        ),
-        Field("model.vram", values.integer(0), _FIXED, "Video memory", "In KiB."),
-        Field("model.ram", values.integer(0), _FIXED, "Memory", "qxl: in KiB."),
-        Field("model.vgamem", values.integer(0), _FIXED, "VGA memory", "qxl: in KiB."),
-        Field(
-            "model.primary",
-            values.choice(*values.YES_NO),
-            _FIXED,
-            "Primary",
-            "Whether it is the one that the guest boots on.",
-            implied=usual("yes"),
         ),
         ALIAS,
         *ADDRESS_ROWS,
@@ -340,7 +160,7 @@ TPM = DeviceKind(
         Field(
             "model",
             values.choice("tpm-tis", "tpm-crb", "tpm-spapr", "spapr-tpm-proxy"),
-            _FIXED,
+            STARTED_WITH,
             "Model",
             "The device the guest sees.",
             required=True,
@@ -348,7 +168,7 @@ TPM = DeviceKind(
         Field(
             "backend.type",
             values.choice("emulator", "passthrough"),
-            _FIXED,
+            STARTED_WITH,
             "Backend",
             "emulator: swtpm; passthrough: the host's own.",
             required=True,
@@ -356,14 +176,14 @@ TPM = DeviceKind(
         Field(
             "backend.version",
             values.choice("1.2", "2.0"),
-            _FIXED,
+            STARTED_WITH,
             "Version",
             "emulator: the version of the TPM.",
         ),
         Field(
             "backend.device.path",
             values.path(),
-            _FIXED,
+            STARTED_WITH,
             "Host device",
             "passthrough: such as /dev/tpm0.",
         ),
@@ -381,11 +201,11 @@ CPU_FEATURE = DeviceKind(
     title="CPU features",
     description="Single features of the CPU that the guest shall have or not have.",
     fields=(
-        Field("name", values.line(), _FIXED, "Name", "Such as vmx.", required=True),
+        Field("name", values.line(), STARTED_WITH, "Name", "Such as vmx.", required=True),
         Field(
             "policy",
             values.choice("force", "require", "optional", "disable", "forbid"),
-            _FIXED,
+            STARTED_WITH,
             "Policy",
             "What to do about it.",
             default=always("require"),

@@ -163,6 +163,7 @@ def test_spare_ports_take_hotplugged_disks(
     (waits,) = report["waiting"]
     assert "devices.disks[vdd]" == waits["field"]
     assert "libvirt cannot do it while it runs" in waits["reason"]
+    assert_settled(reconvirt, waiting=("devices.disks[vdd]",))
     host.virsh("destroy", name)
     reconvirt.apply()
     assert {"vda", "vdb", "vdc", "vdd"} == set(disks(host, name))

@@ -32,6 +32,8 @@ class Statement:
         pieces: the pieces of ``spec.xml`` by their keys.
         pending: only in the mark of what runs: what was stated after its start and is not in
             force, though libvirt's XML does not show it.
+        hindered: only in the mark of what runs: why libvirt does not make a change while it runs,
+            by field; it is not asked to again before the next start.
         notes: what must be known of it when its manifest is gone: the source that it came from,
             the wanted state, and what is to be done then.
     """
@@ -41,6 +43,7 @@ class Statement:
     pieces: Mapping[str, str] = field(default_factory=dict)
     pending: frozenset[str] = frozenset()
     notes: Mapping[str, str] = field(default_factory=dict)
+    hindered: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One canonical line of JSON, equal for equal statements."""
@@ -51,6 +54,8 @@ class Statement:
             value["pending"] = sorted(self.pending)
         if self.notes:
             value["notes"] = self.notes
+        if self.hindered:
+            value["hindered"] = self.hindered
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -77,9 +82,10 @@ class Statement:
             pieces = {str(key): str(piece) for key, piece in value.get("pieces", {}).items()}
             pending = frozenset(map(str, value.get("pending", ())))
             notes = {str(key): str(note) for key, note in value.get("notes", {}).items()}
+            hindered = {str(key): str(why) for key, why in value.get("hindered", {}).items()}
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a statement of reconvirt: {error!r}") from error
-        return cls(fields, devices, pieces, pending, notes)
+        return cls(fields, devices, pieces, pending, notes, hindered)
 
     def including(self, other: Statement) -> Statement:
         """This statement, with what only the other one has."""

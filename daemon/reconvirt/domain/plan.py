@@ -102,6 +102,7 @@ def _plan_existing(
     changing = live if _can_change(desired, observed) else None
     unsettled = paths_of(differences)
     if changing is not None:
+        hindrances = {**_hindered(desired, mark, changing), **hindrances}
         running = Running(changing, target, paused=observed.state is State.PAUSED)
         made.take(plan_running(desired, running, hindrances, unsettled))
         _await_reboot(desired, running, made)
@@ -111,7 +112,9 @@ def _plan_existing(
         made.steps += _plan_config(desired.statement, observed.config, mark, target, differences)
         if changing is not None:
             afresh = desired.policy.drift == "report" and mark != desired.statement
-            made.steps += record_live(desired.statement, changing, unsettled, everything=afresh)
+            made.steps += record_live(
+                desired.statement, changing, unsettled, hindrances, everything=afresh
+            )
     _plan_state(desired, observed, host, made)
     plan = made.plan(desired.name, _unlisted(desired, (mark, config), live))
     if mark != desired.statement:
@@ -126,6 +129,12 @@ def _can_change(desired: Desired, observed: Observed) -> bool:
         return False
     stays_paused = observed.state is State.PAUSED and desired.state in ("paused", "any")
     return observed.state in RUNS or stays_paused
+
+
+def _hindered(desired: Desired, mark: Statement | None, live: _Element) -> Mapping[str, str]:
+    """What libvirt has refused to change live before; another manifest is tried anew."""
+    running = read_mark(live) if mark == desired.statement else None
+    return running.hindered if running is not None else {}
 
 
 def _await_reboot(desired: Desired, running: Running, made: _Made) -> None:

@@ -105,17 +105,24 @@ def _judge(
 
 
 def record_live(
-    statement: Statement, live: _Element, unsettled: frozenset[str], *, everything: bool = False
+    statement: Statement,
+    live: _Element,
+    unsettled: frozenset[str],
+    hindrances: Mapping[str, str],
+    *,
+    everything: bool = False,
 ) -> list[Step]:
     """Keep the mark of the running virtual server true before anything is plugged or defined.
 
     It lists what is wanted, what is still to be given back, and what waits for the next start
-    though libvirt's XML does not show it; so a daemon that is killed at any moment knows it.
+    though libvirt's XML does not show it, or libvirt has refused it; so a daemon that is killed at
+    any moment knows it.
 
     Args:
         statement: what is wanted.
         live: what runs.
         unsettled: paths at which the configuration is not as wanted yet.
+        hindrances: fields that libvirt refused to change live, with its reason.
         everything: note all that is not in force as wanted by the manifest, where what differs
             without such a note is drift that is only to be told.
     """
@@ -125,7 +132,8 @@ def record_live(
     pending = frozenset(_pending(differences, statement))
     known = paths_of(differences) & (mark.pending if mark else frozenset())
     pending |= paths_of(differences) if everything else known
-    target = replace(statement.including(outstanding), pending=pending)
+    hindered = {path: hindrances[path] for path in paths_of(differences) & hindrances.keys()}
+    target = replace(statement.including(outstanding), pending=pending, hindered=hindered)
     if mark == target:
         return []
     return [Step(Record(mark_element(target), live=True), ())]

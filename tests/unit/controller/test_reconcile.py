@@ -22,6 +22,7 @@ from reconvirt.domain.actions import (
 )
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
+from reconvirt.domain.mark import read_mark
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.plan import Host
 from reconvirt.domain.rules import HostRules
@@ -301,6 +302,26 @@ class TestErrors:
             }
         controller.look(spec(cputune={"shares": 7}))
         assert "set-parameter" in controller.libvirt.verbs
+
+    def test_what_libvirt_has_refused_is_known_after_a_restart_of_the_daemon(self) -> None:
+        """It stands in the mark of what runs, until the manifest changes or the next start."""
+        controller = running(spec(cputune={"shares": 5}))
+        controller.libvirt.fails["set-parameter"] = [NotLive("not supported")]
+        after = spec(cputune={"shares": 6})
+        controller.look(after)
+        controller.reconciler.forget(NAME)
+
+        outcome = controller.look(after)
+
+        assert [] == controller.libvirt.verbs
+        assert Phase.WAITING_FOR_RESTART is outcome.phase
+        assert ["libvirt cannot do it while it runs: not supported"] == [
+            change.reason for change in outcome.plan.waiting
+        ]
+        controller.look(spec(cputune={"shares": 7}))
+        assert "set-parameter" in controller.libvirt.verbs
+        mark = read_mark(parse_xml(controller.libvirt.seen.live))
+        assert {} == mark.hindered
 
     def test_a_definition_that_is_rejected_waits_for_another_manifest(self) -> None:
         """It is not tried again."""

@@ -13,6 +13,7 @@ from testbed import (
     LibvirtHost,
     Reconvirt,
     addresses,
+    assert_settled,
     config,
     disk,
     interface,
@@ -339,3 +340,25 @@ def test_without_libvirt_there_is_an_error_and_no_traceback(reconvirt: Reconvirt
 
     assert "Is libvirtd (or virtqemud) running" in output
     assert "Traceback" not in output
+
+
+def test_a_change_that_is_taken_back_waits_no_longer(
+    host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name
+) -> None:
+    """libvirt shows the CPU that runs otherwise than it was stated: the mark knows it."""
+    name = unique_name()
+    machine = {"os": {"arch": "x86_64", "machine": "q35"}, "memory": "64 MiB", "vcpu": 1}
+    machine |= {"devices": {"consoles": []}}
+    before, after = {"mode": "host-model"}, {"mode": "maximum"}
+    desired.manifest(name, **machine, cpu=before)
+    reconvirt.apply()
+    assert_settled(reconvirt)
+    assert "custom" == live(host, name).find("cpu").get("mode")
+
+    desired.manifest(name, **machine, cpu=after)
+    reconvirt.apply(status=3)
+    assert_settled(reconvirt, waiting=("cpu.mode",))
+
+    desired.manifest(name, **machine, cpu=before)
+    reconvirt.apply()
+    assert_settled(reconvirt)

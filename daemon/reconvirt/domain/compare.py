@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
-from reconvirt.domain.desired import NOTHING, Statement
+from reconvirt.domain.desired import NOTHING, Statement, spell
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.fragment import contains, index_pieces, piece_key, read_identity
@@ -117,16 +117,17 @@ class _Layer:
     live: bool
     unsettled: frozenset[str]
 
-    def started_with(self, path: str, *, same: bool | None) -> bool:
+    def started_with(self, path: str, value: object, *, same: bool | None) -> bool:
         """Whether what runs was started with the wanted value, though it shows another.
 
         Args:
             path: of the value.
+            value: what is wanted; None for nothing.
             same: whether the mark says so; None where it says nothing. What the configuration
                 has had all along, the running virtual server was started with.
         """
         if path in self.before.pending:
-            return False
+            return self.before.pending[path] == spell(value)
         return path not in self.unsettled if same is None else same
 
 
@@ -183,10 +184,12 @@ def _compare_fields(
                 continue
             difference = FieldDifference(row, found, value, device)
             same = None if old is None else row.kind.agrees(value, old, live=False)
-            if not (expanded and layer.started_with(difference.path, same=same)):
+            if not (expanded and layer.started_with(difference.path, value, same=same)):
                 yield difference
         elif old is not None and expanded:
-            yield FieldDifference(row, old, None, device)
+            difference = FieldDifference(row, old, None, device)
+            if not layer.started_with(difference.path, None, same=False):
+                yield difference
         elif (
             old is not None
             and _is_there(found)
@@ -221,12 +224,15 @@ def _compare_devices(
         same = None if old is None else old == stated
         if element is not None and not fields:
             continue
-        if expanded and layer.started_with(path, same=same):
+        if expanded and layer.started_with(path, stated, same=same):
             continue
         yield DeviceDifference(kind, identity, element, stated, old, fields)
     for identity, old in before.items():
         # One that spec.xml states now is still wanted.
         stays = identity in listed or piece_key(kind.element, identity) in wanted.pieces
+        path = device_path(kind, identity)
+        if expanded and layer.started_with(path, None, same=False):
+            continue
         if not stays and identity in found:
             yield DeviceDifference(kind, identity, found[identity], None, old)
 
@@ -248,10 +254,13 @@ def _compare_pieces(wanted: Statement, layer: _Layer) -> Iterator[PieceDifferenc
         if element is not None and settled and contains(element, parse_xml(text)):
             continue
         same = None if old is None else old == text
-        if layer.live and element is not None and layer.started_with(piece_path(key), same=same):
+        path = piece_path(key)
+        if layer.live and element is not None and layer.started_with(path, text, same=same):
             continue
         yield PieceDifference(key, element, text, old, listed.get(key))
     for key, old in layer.before.pieces.items():
+        if layer.live and layer.started_with(piece_path(key), None, same=False):
+            continue
         if key not in wanted.pieces and key in found:
             yield PieceDifference(key, found[key], None, old, listed.get(key))
 

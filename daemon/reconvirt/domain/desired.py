@@ -31,7 +31,8 @@ class Statement:
         devices: the devices' values by kind and identity.
         pieces: the pieces of ``spec.xml`` by their keys.
         pending: only in the mark of what runs: what was stated after its start and is not in
-            force, though libvirt's XML does not show it.
+            force, though libvirt's XML does not show it; each path with what it was started with,
+            as :func:`spell` has it, or "" where that is not known.
         hindered: only in the mark of what runs: why libvirt does not make a change while it runs,
             by field; it is not asked to again before the next start.
         notes: what must be known of it when its manifest is gone: the source that it came from,
@@ -41,7 +42,7 @@ class Statement:
     fields: Stated
     devices: Devices
     pieces: Mapping[str, str] = field(default_factory=dict)
-    pending: frozenset[str] = frozenset()
+    pending: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     hindered: Mapping[str, str] = field(default_factory=dict)
 
@@ -51,7 +52,7 @@ class Statement:
         if self.pieces:
             value["pieces"] = self.pieces
         if self.pending:
-            value["pending"] = sorted(self.pending)
+            value["pending"] = self.pending
         if self.notes:
             value["notes"] = self.notes
         if self.hindered:
@@ -80,7 +81,7 @@ class Statement:
                 if kind in DEVICE_BY_NAME and listed
             }
             pieces = {str(key): str(piece) for key, piece in value.get("pieces", {}).items()}
-            pending = frozenset(map(str, value.get("pending", ())))
+            pending = {str(path): str(known) for path, known in value.get("pending", {}).items()}
             notes = {str(key): str(note) for key, note in value.get("notes", {}).items()}
             hindered = {str(key): str(why) for key, why in value.get("hindered", {}).items()}
         except (AttributeError, KeyError, TypeError) as error:
@@ -100,12 +101,17 @@ class Statement:
             {**other.fields, **self.fields},
             devices,
             {**other.pieces, **self.pieces},
-            self.pending | other.pending,
+            {**other.pending, **self.pending},
             self.notes,
         )
 
 
 NOTHING = Statement({}, {})
+
+
+def spell(value: object) -> str:
+    """A value of a statement as text, equal for equal values; "null" for one that is not stated."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

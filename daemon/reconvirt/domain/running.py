@@ -16,7 +16,7 @@ from reconvirt.domain.compare import (
     compare,
     paths_of,
 )
-from reconvirt.domain.desired import Desired, Statement
+from reconvirt.domain.desired import NOTHING, Desired, Statement, spell
 from reconvirt.domain.effects import Effect, Running, Verdict
 from reconvirt.domain.foreign import find_foreign
 from reconvirt.domain.hotplug import (
@@ -129,9 +129,15 @@ def record_live(
     mark = read_mark(live)
     differences = compare(statement, mark, live, live=True, unsettled=unsettled)
     outstanding = _outstanding(differences)
-    pending = frozenset(_pending(differences, statement))
-    known = paths_of(differences) & (mark.pending if mark else frozenset())
-    pending |= paths_of(differences) if everything else known
+    before = mark or NOTHING
+    unseen = _unseen(differences, statement, before.fields)
+    pending = {path: spell(applied) if mark else "" for path, applied in unseen}
+    if everything:
+        pending = {**dict.fromkeys(paths_of(differences), ""), **pending}
+    # What it was started with, the first change after the start has told.
+    pending |= {
+        path: before.pending[path] for path in paths_of(differences) & before.pending.keys()
+    }
     hindered = {path: hindrances[path] for path in paths_of(differences) & hindrances.keys()}
     target = replace(statement.including(outstanding), pending=pending, hindered=hindered)
     if mark == target:
@@ -162,18 +168,20 @@ def _outstanding(differences: Iterable[Difference]) -> Statement:
     return Statement(fields, devices, pieces)
 
 
-def _pending(differences: Iterable[Difference], statement: Statement) -> Iterator[str]:
-    """Paths of what is wanted and not in force, where only the mark can tell."""
+def _unseen(
+    differences: Iterable[Difference], statement: Statement, before: Stated
+) -> Iterator[tuple[str, object]]:
+    """What is wanted and not in force, where only the mark can tell; with what was applied."""
     for each in differences:
         if isinstance(each, PieceDifference):
             if each.key in statement.pieces and each.found is not None:
-                yield each.path
+                yield each.path, each.applied
         elif isinstance(each, FieldDifference):
             if each.row.expanded and each.wanted is not None:
-                yield each.path
+                yield each.path, before.get(each.row.name)
         elif isinstance(each, DeviceDifference) and each.wanted is not None:
             if each.kind.where != "devices":
-                yield each.path
+                yield each.path, each.applied
             for row in each.fields:
                 if row.row.expanded and row.wanted is not None:
-                    yield row.path
+                    yield row.path, (each.applied or {}).get(row.row.name)

@@ -113,6 +113,22 @@ def test_what_is_stated_anew_waits(row: Field) -> None:
     assert plan(after, restarted(seen)).empty
 
 
+@pytest.mark.parametrize("row", EXPANDED, ids=lambda row: row.name)
+def test_what_is_taken_back_before_the_start_waits_no_longer(row: Field) -> None:
+    """Whether another value was stated meanwhile, or one where there was none, or none."""
+    one, two = values_of(row)
+    for first, second in (
+        (stating(row, one), stating(row, two)),
+        (spec(), stating(row, one)),
+        (stating(row, one), spec()),
+    ):
+        seen = started(first)
+        seen = stored(plan(second, seen), seen)
+        seen = stored(plan(first, seen), seen)
+
+        assert plan(first, seen).empty
+
+
 @pytest.mark.parametrize(
     ("kind", "row"), EXPANDED_DEVICES, ids=lambda each: getattr(each, "name", "")
 )
@@ -133,6 +149,7 @@ def test_so_do_those_of_devices(kind: Any, row: Field) -> None:
     assert [row.name] == [each.rpartition("].")[2] for each in waits(first)]
     assert waits(first) == waits(second)
     assert plan(after, restarted(seen)).empty
+    assert plan(before, stored(plan(before, seen), seen)).empty
 
 
 class TestProcessor:
@@ -155,15 +172,18 @@ class TestProcessor:
 
         assert make_plan(after, replace(seen, config=texts[0], live=texts[1])).empty
 
-    def test_a_change_that_was_taken_back_is_settled_by_the_next_start(self) -> None:
-        """The mark knows that something waited, and no longer what it was started with."""
+    def test_a_change_that_was_taken_back_is_settled(self) -> None:
+        """The mark knows what it was started with, however often the wanted value changes."""
         before = spec(cpu=HOST_MODEL)
         seen = show(started(before), "cpu", mode="custom")
-        seen = stored(plan(spec(cpu={"mode": "maximum"}), seen), seen)
+        for mode in ("maximum", "host-passthrough"):
+            other = spec(cpu={"mode": mode})
+            seen = stored(plan(other, seen), seen)
+            assert ["cpu.mode"] == list(waits(plan(other, seen)))
 
         seen = stored(plan(before, seen), seen)
 
-        assert ["cpu.mode"] == list(waits(plan(before, seen)))
+        assert plan(before, seen).empty
         assert plan(before, restarted(seen)).empty
 
     def test_features_are_expanded_as_a_whole(self) -> None:
@@ -176,6 +196,8 @@ class TestProcessor:
 
         assert ["cpu.features[vx]"] == list(waits(first)) == list(waits(plan(after, seen)))
         assert plan(after, restarted(seen)).empty
+        before = spec(cpu=HOST_MODEL)
+        assert plan(before, stored(plan(before, seen), seen)).empty
 
     def test_the_mark_says_what_waits(self) -> None:
         """So that a daemon that is started anew knows it."""
@@ -185,4 +207,4 @@ class TestProcessor:
 
         mark = read_mark(parse_xml(seen.live or ""))
         assert mark is not None
-        assert {"cpu.mode"} == mark.pending
+        assert {"cpu.mode": '"host-model"'} == mark.pending

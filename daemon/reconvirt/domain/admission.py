@@ -19,12 +19,13 @@ from lxml import etree
 from reconvirt.domain.changes import Change
 from reconvirt.domain.compare import piece_path
 from reconvirt.domain.desired import Desired
+from reconvirt.domain.device_xml import render_device
 from reconvirt.domain.devices import DEVICE_BY_NAME
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.fields import FIELD_BY_NAME
 from reconvirt.domain.fragment import index_pieces, merge
 from reconvirt.domain.host_names import name_host_device
-from reconvirt.domain.patch import empty_domain, render_device
+from reconvirt.domain.patch import empty_domain
 from reconvirt.domain.paths import Purpose, purpose_of
 from reconvirt.domain.xmltree import parse_xml, reach
 from reconvirt.manifest.units import format_memory

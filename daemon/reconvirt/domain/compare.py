@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from reconvirt.domain.desired import NOTHING, Statement, spell
-from reconvirt.domain.devices import DEVICES
+from reconvirt.domain.device_xml import render_device
+from reconvirt.domain.devices import DEVICES, KIND_BY_ELEMENT
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.fragment import contains, index_pieces, piece_key, read_identity
 from reconvirt.domain.kinds.common import is_persistent
@@ -261,8 +262,17 @@ def _compare_pieces(wanted: Statement, layer: _Layer) -> Iterator[PieceDifferenc
     for key, old in layer.before.pieces.items():
         if layer.live and layer.started_with(piece_path(key), None, same=False):
             continue
-        if key not in wanted.pieces and key in found:
-            yield PieceDifference(key, found[key], None, old, listed.get(key))
+        if key in wanted.pieces or key not in found or _is_listed(old, listed.get(key), found[key]):
+            continue
+        yield PieceDifference(key, found[key], None, old, listed.get(key))
+
+
+def _is_listed(piece: str, listed: Stated | None, element: _Element) -> bool:
+    """Whether the manifest's lists state all that a piece has said of a device."""
+    if listed is None:
+        return False
+    kind = KIND_BY_ELEMENT[str(element.tag)]
+    return contains(render_device(kind, listed), parse_xml(piece))
 
 
 def _listed_by_key(statement: Statement) -> Mapping[str, Stated]:

@@ -15,12 +15,13 @@ from reconvirt.domain.compare import (
     index_devices,
     read_fields,
 )
+from reconvirt.domain.device_xml import render_device
 from reconvirt.domain.devices import KIND_BY_ELEMENT
 from reconvirt.domain.effects import Effect, Running, Verdict, Way
 from reconvirt.domain.fragment import DEVICES, index_pieces, piece_key
 from reconvirt.domain.kinds.disks import DRIVES
 from reconvirt.domain.kinds.host_devices import CONTROLLER
-from reconvirt.domain.patch import place_device, render_device
+from reconvirt.domain.patch import place_device
 from reconvirt.domain.policy import Policy
 from reconvirt.domain.rows import DeviceKind, Stated
 from reconvirt.domain.xmltree import parse_xml, print_xml, prune

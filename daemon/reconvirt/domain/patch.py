@@ -20,11 +20,12 @@ from reconvirt.domain.compare import (
     PieceDifference,
     index_devices,
 )
+from reconvirt.domain.device_xml import put_fields, render_device
 from reconvirt.domain.devices import KIND_BY_ELEMENT
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.fragment import DEVICES, index_pieces, merge, withdraw
 from reconvirt.domain.joint_places import BootDevices
-from reconvirt.domain.rows import DeviceKind, Field, Stated
+from reconvirt.domain.rows import Field, Stated
 from reconvirt.domain.xmltree import is_bare, parse_xml, reach, remove
 
 if TYPE_CHECKING:
@@ -74,20 +75,6 @@ def patch(
         BootDevices().drop(patched)
     _put_displaced(patched, stated or {})
     return patched
-
-
-def render_device(kind: DeviceKind, stated: Stated) -> _Element:
-    """A new device's element."""
-    element = etree.Element(kind.element)
-    put_fields(kind, element, stated)
-    return element
-
-
-def put_fields(kind: DeviceKind, element: _Element, stated: Stated) -> None:
-    """Write a device's values into its element, in the order of the rows."""
-    for row in kind.fields:
-        if (value := stated.get(row.name)) is not None:
-            row.place.put(element, row.kind.write(value))
 
 
 def place_device(element: _Element, config: _Element, running: _Element | None) -> None:

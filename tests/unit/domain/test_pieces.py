@@ -241,14 +241,28 @@ class TestListedDevices:
 
     def test_the_piece_may_go_and_the_list_stay(self) -> None:
         """A device that moves out of spec.xml stays in the configuration and plugged."""
-        source = "<source file='/images/a.img'/><target dev='vda' bus='virtio'/>"
-        seen = restarted(defined(wanted(spec(**xml(below=f"<disk type='file'>{source}</disk>")))))
+        said = "<driver name='qemu' type='raw'/><source file='/images/a.img'/>"
+        said += "<target dev='vda' bus='virtio'/>"
+        piece = xml(below=f"<disk type='file' device='disk'>{said}</disk>")
+        seen = restarted(defined(wanted(spec(**piece))))
+        after = devices(disks=[disk("a")])
+
+        made = plan(after, seen)
+
+        assert [] == actions(made)
+        assert {} == waits(made)
+        assert plan(after, stored(made, seen)).empty
+
+    def test_what_the_list_does_not_say_waits_where_the_piece_goes(self) -> None:
+        """The device stays plugged; the next start brings it without."""
+        seen = restarted(defined(wanted(devices(disks=[disk("a")]) | xml(below=self.MORE))))
         after = devices(disks=[disk("a")])
 
         made = plan(after, seen)
         seen = stored(made, seen)
 
         assert [] == [each for each in actions(made) if isinstance(each, Attach | Detach)]
+        assert ["xml.devices.disk[vda]"] == list(waits(plan(after, seen)))
         assert plan(after, restarted(seen)).empty
 
     def test_both_may_go_at_once(self) -> None:

@@ -81,7 +81,11 @@ class Statement:
                 if kind in DEVICE_BY_NAME and listed
             }
             pieces = {str(key): str(piece) for key, piece in value.get("pieces", {}).items()}
-            pending = {str(path): str(known) for path, known in value.get("pending", {}).items()}
+            pending = value.get("pending", {})
+            if isinstance(pending, list):
+                # Marks of earlier versions have the paths alone.
+                pending = dict.fromkeys(pending, "")
+            pending = {str(path): str(known) for path, known in pending.items()}
             notes = {str(key): str(note) for key, note in value.get("notes", {}).items()}
             hindered = {str(key): str(why) for key, why in value.get("hindered", {}).items()}
         except (AttributeError, KeyError, TypeError) as error:

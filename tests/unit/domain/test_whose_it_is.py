@@ -81,6 +81,14 @@ class TestOwnership:
         known = Statement({"memory.size": 1}, {"disks": {"vda": {"readonly": True}}})
         assert known == Statement.from_json(text)
 
+    def test_so_is_one_of_an_earlier_version(self) -> None:
+        """It has no more than the paths of what waits."""
+        known = Statement.from_json(
+            '{"fields":{"memory.size":1},"devices":{},"pending":["memory"]}'
+        )
+
+        assert Statement({"memory.size": 1}, {}, pending={"memory": ""}) == known
+
 
 class TestMachine:
     @pytest.mark.parametrize(

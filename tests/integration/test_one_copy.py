@@ -116,3 +116,25 @@ def test_both_daemons_start_at_once_with_one_manifest(two: Two, unique_name: Nam
         for daemon in two.daemons:
             daemon.kill()
         two.desired.remove(name)
+
+
+def test_what_it_depends_on_may_be_on_another_host(two: Two, unique_name: Name) -> None:
+    """It waits, whether the other host cannot be asked or the other one does not run there."""
+    database, web = unique_name("database"), unique_name("web")
+    two.desired.manifest(database, state="shutoff", host="zhost2")
+    two.desired.manifest(web, state="paused", host="zhost1", dependsOn=[database])
+    two.programs[1].apply(database)
+    two.daemons[0].start()
+    waits = {"virtual_server": web}
+
+    def told(words: str) -> bool:
+        return any(words in each["message"] for each in two.daemons[0].logged("waiting", **waits))
+
+    wait_until(lambda: told(f"{database} (shut off on zhost2)"), 60, "what the other host says")
+    assert two.state(0, web) == "shut off"
+
+    two.desired.manifest(database, host="zhost2")
+    two.daemons[1].start()
+
+    wait_until(lambda: copies(two, web) == [0], 90, f"{web} on zhost1")
+    assert copies(two, database) == [1]

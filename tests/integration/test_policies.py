@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from testbed import Desired, LibvirtHost, Reconvirt, disk, wait_until
+from testbed import Desired, LibvirtHost, Reconvirt, disk, wait_until, x86_domain_xml
 
 Name = Callable[..., str]
 
@@ -74,6 +74,27 @@ def test_starts_wait_for_those_that_must_run_before(
 
         daemon.wait_for("converged", virtual_server=web)
         assert "running" == host.virsh("domstate", web).strip()
+
+
+def test_one_that_has_no_manifest_may_be_waited_for(
+    host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name
+) -> None:
+    """It is started by hand, and that wakes the one that waits; so is one that is not chosen."""
+    database, web, cache = unique_name("database"), unique_name("web"), unique_name("cache")
+    host.define(x86_domain_xml(database, "pc"))
+    desired.manifest(web, state="paused", dependsOn=[database])
+    with reconvirt.run() as daemon:
+        told = daemon.wait_for("waiting", virtual_server=web)
+        assert f"it waits for {database} (shut off)" in told["message"]
+
+        host.virsh("start", database)
+
+        daemon.wait_for("converged", virtual_server=web)
+    desired.manifest(web)
+    desired.manifest(cache, state="paused", dependsOn=[web])
+    reconvirt.apply(web)
+
+    assert "converged" == reconvirt.apply(cache)["virtualServers"][0]["phase"]
 
 
 def test_the_more_important_are_started_first(

@@ -112,7 +112,7 @@ def _converge(
     engine = Engine(
         lambda: hypervisor,
         workers=config.workers,
-        surroundings=replace(around, placement=house.placement),
+        surroundings=replace(around, placement=house.placement, afar=house.afar),
         most_starts=config.most_starts,
         on_outcome=on_outcome,
     )

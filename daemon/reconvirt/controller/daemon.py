@@ -86,6 +86,7 @@ class Daemon:
                 surroundings_of(config, self._holds, self._history),
                 on_step=self._book.step,
                 placement=self._house.placement,
+                afar=self._house.afar,
             ),
             observer=self._metrics.observer,
         )

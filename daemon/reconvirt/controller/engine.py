@@ -13,11 +13,12 @@ from dataclasses import replace
 import structlog
 
 from reconvirt.controller.conditions import REASONS
+from reconvirt.controller.dependencies import Dependencies
 from reconvirt.controller.liveness import Pulse
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan
 from reconvirt.controller.reconcile import REMOVAL_FAILED, Reconciler
-from reconvirt.controller.starts import StartGate, await_dependencies
+from reconvirt.controller.starts import StartGate
 from reconvirt.controller.surroundings import Surroundings
 from reconvirt.controller.workqueue import Closed, Priority, WorkQueue
 from reconvirt.domain.changes import Plan
@@ -71,6 +72,7 @@ class Engine:
         self._stopping = threading.Event()
         surroundings = surroundings or Surroundings()
         self._history = surroundings.history
+        self._dependencies = Dependencies(hypervisor, surroundings.afar)
         self._reconciler = Reconciler(
             hypervisor,
             replace(
@@ -130,6 +132,8 @@ class Engine:
         if kind == REMOVAL_FAILED:
             self._reconciler.refuse_removal(name, device)
         self.hint(name)
+        if name not in self._wanted:
+            self._wake_dependents(name)
 
     def look_at(self, name: str) -> None:
         """Look at one now, as if it had never failed."""
@@ -219,7 +223,11 @@ class Engine:
             self._wake_dependents(outcome.name)
 
     def _why_not_yet(self, desired: Desired) -> str:
-        return await_dependencies(desired.depends_on, self._outcomes)
+        known = self._wanted, self._outcomes
+        sentence, again_after = self._dependencies.why_not_yet(desired, *known)
+        if again_after is not None:
+            self.queue.add_after(desired.name, again_after, Priority.CHANGE)
+        return sentence
 
     def _wake_dependents(self, name: str) -> None:
         """Look at those that wait for this one to run."""

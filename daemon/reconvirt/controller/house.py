@@ -9,6 +9,7 @@ from reconvirt.controller.census import Census
 from reconvirt.controller.claims import Claims, FencedHosts, InventoryClaims
 from reconvirt.controller.config import Config
 from reconvirt.controller.copies import Copies
+from reconvirt.controller.dependencies import Afar
 from reconvirt.controller.etcd import Etcd
 from reconvirt.controller.etcd_claims import EtcdClaims
 from reconvirt.controller.history import History
@@ -39,6 +40,7 @@ class House:
         self._inventory = Inventory(config.own_host)
         self.fenced = FencedHosts(config.state_directory)
         self.census = Census(lambda: self._inventory.others, wake)
+        self.afar = Afar(lambda: self._inventory, wake)
         self.migrations = Migrations(
             config.connect,
             lambda: self._inventory,

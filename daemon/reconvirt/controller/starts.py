@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from reconvirt.controller.outcome import Outcome
-from reconvirt.domain.lifecycle import RUNS
 
 SETTLED_SECONDS = 60.0
 """How long a virtual server must have run for its start to count as good."""
@@ -106,14 +103,3 @@ class StartGate:
         """One does not want to start any more."""
         with self._lock:
             self._waiting.pop(name, None)
-
-
-def await_dependencies(needed: Iterable[str], outcomes: Mapping[str, Outcome]) -> str:
-    """Which of the virtual servers that must run before do not; "" if all do."""
-    missing = []
-    for name in sorted(needed):
-        outcome = outcomes.get(name)
-        observed = outcome.observed if outcome else None
-        if observed is None or observed.state not in RUNS:
-            missing.append(f"{name} ({observed.state if observed else 'not there'})")
-    return f"it waits for {', '.join(missing)} to run" if missing else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from reconvirt.controller.config import Config
+from reconvirt.controller.dependencies import Afar
 from reconvirt.controller.dumps import NO_DUMPS, DumpDirectory
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Hold, Holds
@@ -28,6 +29,7 @@ class Surroundings:
         on_step: is told which step is being taken, and "" when it has ended.
         history: is told what happens.
         placement: knows what is another host's; None where there are no others.
+        afar: knows what runs on other hosts; None where there are no others.
     """
 
     rules: HostRules = NO_RULES
@@ -38,6 +40,7 @@ class Surroundings:
     on_step: Callable[[str, str], None] = lambda _name, _verb: None
     history: History = field(default_factory=History)
     placement: Placement | None = None
+    afar: Afar | None = None
 
 
 def surroundings_of(config: Config, holds: Holds, history: History) -> Surroundings:

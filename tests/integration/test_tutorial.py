@@ -11,7 +11,7 @@ import pytest
 
 from documentation import ROOT, Block, blocks, looks_like
 from testbed.machine import CannotBoot, Machine
-from testbed.waiting import wait_until
+from testbed.waiting import NotSeen, wait_until
 
 SOON = 180.0
 HERE = "/run/tutorial-directory"
@@ -103,6 +103,21 @@ def with_stand_ins(script: str) -> str:
     return "\n".join(lines)
 
 
+def wait_for_output(machine: Machine, block: Block, wanted: str) -> None:
+    """Look again and again, as a reader does who is told that it may take a while."""
+    printed: list[str] = []
+
+    def shown() -> bool:
+        printed[:] = [do(machine, block.text, strict=False)]
+        return looks_like(wanted, printed[0])
+
+    try:
+        wait_until(shown, SOON, f"the output at {block.place}")
+    except NotSeen as error:
+        journal = machine("journalctl", "-u", "reconvirtd", "-u", "second-host", "-n", "40")
+        raise NotSeen(f"{error}\n{printed[0]}\n{journal}") from None
+
+
 @pytest.mark.timeout(1800)
 def test_the_tutorial(machine: Machine) -> None:
     """Each command works, and each output that the tutorial shows comes."""
@@ -118,7 +133,9 @@ def test_the_tutorial(machine: Machine) -> None:
         else:
             printed: list[str] = []
 
-            def shown(block: Block = block, wanted: str = wanted, last: list[str] = printed) -> bool:
+            def shown(
+                block: Block = block, wanted: str = wanted, last: list[str] = printed
+            ) -> bool:
                 last[:] = [do(machine, block.text, strict=False)]
                 return looks_like(wanted, last[0])
 

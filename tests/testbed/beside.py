@@ -11,8 +11,9 @@ import pwd
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -67,7 +68,9 @@ class Beside(SecondHost):
     """
 
     # Consoles are logged into the same files on both hosts, which so show that nothing was booted.
-    MOUNTS = {name: place for name, place in MOUNTS.items() if name != "log"}
+    MOUNTS: ClassVar[Mapping[str, str]] = {
+        name: place for name, place in MOUNTS.items() if name != "log"
+    }
     LIBVIRTD_SETTINGS = ('unix_sock_rw_perms = "0700"',)
 
     def __init__(self, slot: Slot) -> None:
@@ -168,7 +171,7 @@ def run_inside(command: list[str]) -> None:
         file = "reconvirt.toml" if name == "config" else "reconvirt.sock"
         os.environ[f"RECONVIRT_{name.upper()}"] = str(place / "reconvirt" / file)
     target = f"--target={keeper.read_text(encoding='ascii')}"
-    os.execvp("nsenter", ["nsenter", target, *Beside.NAMESPACES, "--", *command])  # noqa: S606
+    os.execvp("nsenter", ["nsenter", target, *Beside.NAMESPACES, "--", *command])
 
 
 def keep_running() -> None:
@@ -180,21 +183,26 @@ def keep_running() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with Beside(slot) as host:
-            print(f"{host.NAME} runs; its log is {host.directory}/reconvirt.out", flush=True)
+            _say(f"{host.NAME} runs; its log is {host.directory}/reconvirt.out")
             sys.exit(f"second-host: {host.watch()}; see {host.directory}/*.out")
     except NotSeen as error:
         sys.exit(f"second-host: {error}")
     except KeyboardInterrupt:
-        print(f"{Beside.NAME} is gone, with what ran there")
+        _say(f"{Beside.NAME} is gone, with what ran there")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
     """Start it, or do something with it."""
     arguments = sys.argv[1:]
     if arguments[:1] in (["-h"], ["--help"]):
-        print(USAGE.format(name=Beside.NAME))
+        _say(USAGE.format(name=Beside.NAME))
     elif arguments == ["manifests"]:
-        print(manifests(), end="")
+        _say(manifests().rstrip())
     elif os.geteuid() != 0:
         sys.exit("second-host: it needs root: namespaces and a network of its own")
     elif arguments:

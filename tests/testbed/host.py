@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from testbed import media
 from testbed.console import Console
@@ -52,7 +52,7 @@ class LibvirtHost:
     NAME = "zhost1"
     NUMBER = 1
     NAMESPACES: tuple[str, ...] = ("--mount",)
-    MOUNTS: Mapping[str, str] = MOUNTS
+    MOUNTS: ClassVar[Mapping[str, str]] = MOUNTS
     LIBVIRTD_SETTINGS: tuple[str, ...] = ('unix_sock_rw_perms = "0700"',)
     QEMU_SETTINGS: tuple[str, ...] = ()
     DIRECTORIES: tuple[str, ...] = ("images", "local", "consoles", "guest")

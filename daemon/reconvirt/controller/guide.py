@@ -252,4 +252,4 @@ def _pauses() -> Iterator[tuple[str, ...]]:
 
 def _todo(advice: Advice) -> str:
     """As Markdown: what is to be typed or written stands in quotes on a terminal."""
-    return re.sub("'([^']* [^']*)'", r"`\1`", advice.todo.format(name="NAME"))
+    return re.sub(r"(?<!\w)'([^']* [^']*)'(?!\w)", r"`\1`", advice.todo.format(name="NAME"))

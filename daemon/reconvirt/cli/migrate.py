@@ -18,6 +18,7 @@ from reconvirt.domain.effects import Effect
 from reconvirt.domain.migration import Finding, ask_about, image_sizes, make_order
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.hypervisor.events import start_event_loop
 from reconvirt.hypervisor.moving import Host
 
 REFUSED = 1
@@ -112,6 +113,7 @@ def check_move(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding,
 
 @contextmanager
 def _opened(uri: str) -> Iterator[Host]:
+    start_event_loop()  # a connection is only kept alive, and libvirt only quiet, with it
     try:
         connection = Host(uri)
         try:

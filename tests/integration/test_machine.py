@@ -123,7 +123,10 @@ def test_what_the_package_brings(installed: Machine) -> None:
     assert "inactive" == installed("systemctl", "is-active", "reconvirtd", status=3)
     units = [f"/lib/systemd/system/reconvirt{each}" for each in ("d.service", "-sync.timer")]
     assert "" == installed("systemd-analyze", "verify", "--man=no", *units)
-    for page in ("reconvirt", "reconvirtd", "reconvirt.toml", "reconvirt-manifest"):
+    for page in (
+        *("reconvirt", "reconvirtd", "reconvirt.toml"),
+        *("reconvirt-manifest", "reconvirt-conditions"),
+    ):
         assert "reconvirt" in installed("man", "--where", page)
     assert "good: /etc/reconvirt/reconvirt.toml" == installed("reconvirt", "config", "check")
     listed = installed.shell("ls /usr/share/reconvirt/schemas /usr/share/zsh/vendor-completions")

@@ -4,9 +4,10 @@ import itertools
 import os
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from testbed import media
 from testbed.console import Console
@@ -51,6 +52,8 @@ class LibvirtHost:
     NAME = "zhost1"
     NUMBER = 1
     NAMESPACES: tuple[str, ...] = ("--mount",)
+    MOUNTS: ClassVar[Mapping[str, str]] = MOUNTS
+    LIBVIRTD_SETTINGS: tuple[str, ...] = ('unix_sock_rw_perms = "0700"',)
     QEMU_SETTINGS: tuple[str, ...] = ()
     DIRECTORIES: tuple[str, ...] = ("images", "local", "consoles", "guest")
 
@@ -96,12 +99,12 @@ class LibvirtHost:
 
     def start(self) -> None:
         """Make the directories and the namespace, and start both daemons."""
-        for name in (*MOUNTS, *self.DIRECTORIES):
+        for name in (*self.MOUNTS, *self.DIRECTORIES):
             (self.directory / name).mkdir(mode=0o755, parents=True)
         self._write_configuration()
         mounts = self._prepare() + "".join(
             f"mkdir -p {target} && mount --bind {self.directory}/{source} {target} && "
-            for source, target in MOUNTS.items()
+            for source, target in self.MOUNTS.items()
         )
         # All guests are emulated. A KVM that is there and that QEMU cannot use, as in a virtual
         # machine without nesting, has libvirt examine QEMU again at each define, for a minute.
@@ -313,7 +316,7 @@ class LibvirtHost:
         configuration = {
             "libvirtd.conf": [
                 'auth_unix_rw = "none"',
-                'unix_sock_rw_perms = "0700"',
+                *self.LIBVIRTD_SETTINGS,
                 f'host_uuid = "{uuid.uuid4()}"',
                 f'log_outputs = "3:file:{self.directory}/libvirtd.log"',
             ],

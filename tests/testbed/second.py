@@ -3,9 +3,24 @@
 import subprocess
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from testbed.host import LibvirtHost
+from testbed.slots import Slot
 from testbed.traces import kill
+
+
+class Neighbour(Protocol):
+    """What a second host must know of the first."""
+
+    slot: Slot
+    address: str
+
+    def console_log(self, name: str) -> Path:
+        """Where the console of the virtual server `name` is logged."""
+
+    def listen(self) -> None:
+        """Have its libvirtd listen for the second host."""
 
 
 class SecondHost(LibvirtHost):
@@ -23,7 +38,7 @@ class SecondHost(LibvirtHost):
     # The control groups are the machine's: of one virtual server both hosts would make the same.
     QEMU_SETTINGS = ("cgroup_controllers = []",)
 
-    def __init__(self, first: LibvirtHost) -> None:
+    def __init__(self, first: Neighbour) -> None:
         super().__init__(first.slot)
         self._first = first
         self._cable = f"{self.slot.bridge_prefix}cable"
@@ -49,9 +64,12 @@ class SecondHost(LibvirtHost):
         found = []
         for path in (self.directory / "run" / "qemu").glob("*.pid"):
             text = path.read_text(encoding="utf-8").strip()
-            if text.isdecimal() and self.slot.name_prefix in path.name:
+            if text.isdecimal() and self._is_ours(path.name):
                 found.append(int(text))
         return found
+
+    def _is_ours(self, name: str) -> bool:
+        return self.slot.name_prefix in name
 
     def console_log(self, name: str) -> Path:
         """The same file on both hosts: what a guest says goes on in it after a migration."""
@@ -95,5 +113,9 @@ class SecondHost(LibvirtHost):
         self._run("ip", "address", "add", f"{self.address}/24", "dev", "eth0")
         for name in ("lo", "eth0"):
             self._run("ip", "link", "set", name, "up")
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """Let both libvirts reach each other."""
         self._first.listen()
         self.listen()

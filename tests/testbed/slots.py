@@ -46,19 +46,25 @@ def free_slots() -> list[Slot]:
 
     The caller releases those it does not use.
     """
-    BEDS.mkdir(mode=0o755, parents=True, exist_ok=True)
     taken: list[Slot] = []
     for number in range(MOST_SLOTS):
         known = (BEDS / f"{number}.lock").exists()
         if not known and taken:
             break
-        lock = os.open(BEDS / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-        else:
-            taken.append(Slot(number, lock))
+        if (slot := take_slot(number)) is not None:
+            taken.append(slot)
     if not taken:
         raise RuntimeError(f"all {MOST_SLOTS} test beds under {BEDS} are in use")
     return taken
+
+
+def take_slot(number: int) -> Slot | None:
+    """The slot of this number; None if somebody holds it."""
+    BEDS.mkdir(mode=0o755, parents=True, exist_ok=True)
+    lock = os.open(BEDS / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return Slot(number, lock)

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options, output
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.wanted import connected, read_source
 from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
@@ -46,6 +47,13 @@ _UNDERWAY = (Phase.WAITING_FOR_GUEST, Phase.WAITING)
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log every step.")
 @click.pass_context
+@exit_codes(
+    {
+        CONVERGED: "converged",
+        WAITING: "converged as far as that goes: something waits for a restart",
+        FAILED: "something failed, was refused or did not answer in time",
+    }
+)
 def apply(
     context: click.Context,
     names: tuple[str, ...],
@@ -57,11 +65,7 @@ def apply(
     *,
     verbose: bool,
 ) -> None:
-    """Converge once: bring the virtual servers to what their manifests want.
-
-    Exit codes: 0 converged, 3 something waits for a restart, 1 something failed, was refused or
-    did not answer in time.
-    """
+    """Converge once: bring the virtual servers to what their manifests want."""
     config = options.read_config(config_file, desired=desired, connect=connect)
     configure(config.log_format, sys.stderr, "info" if verbose else "critical")
     wanted = read_source(config)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
+@exit_codes({0: "printed", 1: "there is none for this shell"})
 def completion(context: click.Context, shell: str) -> None:
     """Print a shell's completion script.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options, output
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.controller.config import ConfigError, load
 from reconvirt.controller.config.describe import config_reference, config_schema, config_toml
@@ -20,12 +21,11 @@ def config() -> None:
 @config.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @options.config_option
+@exit_codes({0: "all is good", 1: "problems, each with file, key and what is allowed"})
 def check(file: Path | None, config_file: Path | None) -> None:
     """Check the configuration file and its drop-ins.
 
     Drop-ins are the files conf.d/*.toml beside it.
-
-    Exit codes: 0 all is good, 1 problems, each with file, key and what is allowed.
     """
     try:
         loaded = load(file or config_file)
@@ -37,6 +37,7 @@ def check(file: Path | None, config_file: Path | None) -> None:
 
 @config.command()
 @options.config_option
+@exit_codes({0: "printed", 1: "problems, each with file, key and what is allowed"})
 def show(config_file: Path | None) -> None:
     """Print all settings as they are in force, with the file that states each."""
     try:
@@ -48,6 +49,7 @@ def show(config_file: Path | None) -> None:
 
 @config.command()
 @options.output_option("json", "markdown")
+@exit_codes({0: "printed"})
 def schema(form: str) -> None:
     """Print what the file may say: as JSON Schema for editors, or as text for people."""
     if form == "json":

@@ -15,6 +15,7 @@ from reconvirt.api.wire import as_json
 from reconvirt.cli import options, output
 from reconvirt.cli.asking import ask
 from reconvirt.cli.client import one
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.statuses import (
     change_table,
     clock,
@@ -38,6 +39,7 @@ _CHANGES = {
 @options.settings
 @options.socket_option
 @options.output_option("text", "json", "yaml")
+@exit_codes({0: "shown", 1: "error, or there is no such virtual server"})
 def describe(
     name: str,
     desired: Path | None,
@@ -50,8 +52,6 @@ def describe(
 
     Its state, its conditions, what waits for a restart, the values of its fields and devices, its
     manifest, and what has happened to it lately. Where no daemon runs, libvirt is read instead.
-
-    Exit codes: 0 shown, 1 error, or there is no such virtual server.
     """
     config = options.read_config(config_file, desired=desired, connect=connect, socket__path=socket)
     found = ask(

@@ -11,6 +11,7 @@ from reconvirt.api.wire import as_json
 from reconvirt.cli import options, output
 from reconvirt.cli.asking import ask
 from reconvirt.cli.client import one
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.statuses import line_table
 
 SAME, DIFFERENT = 0, 2
@@ -23,6 +24,13 @@ SAME, DIFFERENT = 0, 2
 @options.output_option("table", "json", "yaml")
 @click.option("-a", "--all", "all_lines", is_flag=True, help="Show also what is as wanted.")
 @click.pass_context
+@exit_codes(
+    {
+        SAME: "all is as wanted",
+        DIFFERENT: "something differs",
+        1: "error, or there is no such virtual server",
+    }
+)
 def diff(
     context: click.Context,
     name: str,
@@ -38,8 +46,6 @@ def diff(
 
     They stand beside each other; what is as wanted is left out without --all. Where no daemon
     runs, libvirt is read instead.
-
-    Exit codes: 0 all as wanted, 2 something differs, 1 error, or there is no such virtual server.
     """
     config = options.read_config(config_file, desired=desired, connect=connect, socket__path=socket)
     found = ask(

@@ -9,6 +9,7 @@ import click
 
 from reconvirt.cli import options, output
 from reconvirt.cli.client import Client
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.statuses import event_line, event_table
 
 
@@ -20,6 +21,7 @@ from reconvirt.cli.statuses import event_line, event_table
 @click.option(
     "--last", type=click.IntRange(min=0), metavar="N", help="Only the last N of what was."
 )
+@exit_codes({0: "shown", 1: "error"})
 def events(
     name: str | None,
     config_file: Path | None,
@@ -33,8 +35,6 @@ def events(
 
     To all virtual servers or to one, the oldest first. The daemon keeps the latest 2000; the
     journal has more. With --follow and -o json, each event is one line.
-
-    Exit codes: 0 shown, 1 error.
     """
     config = options.read_config(config_file, socket__path=socket)
     client = Client(config.socket.path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options, output
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.events import start_event_loop
@@ -33,6 +34,7 @@ from reconvirt.metrics.settings import PerfSettings
 @options.connect_option
 @options.config_option
 @options.output_option("table", "json")
+@exit_codes({0: "shown", 1: "error, it does not run, or nobody tells of its KVM exits"})
 def exits(
     name: str,
     live: bool,

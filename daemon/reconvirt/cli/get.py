@@ -14,6 +14,7 @@ from reconvirt.api.wire import as_json
 from reconvirt.cli import options, output
 from reconvirt.cli.asking import ask
 from reconvirt.cli.client import Client
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.statuses import status_table
 
@@ -26,6 +27,7 @@ Fleet = Mapping[str, Any]
 @options.socket_option
 @options.output_option("table", "wide", "json", "yaml")
 @click.option("-w", "--watch", is_flag=True, help="Go on, and show what changes.")
+@exit_codes({0: "shown", 1: "error, or there is no such virtual server"})
 def get(
     name: str | None,
     desired: Path | None,
@@ -41,8 +43,6 @@ def get(
     The daemon is asked. Where none runs, or --connect or --desired is given, libvirt and the
     manifests are read instead. Those that reconvirt has made and whose manifest is gone are shown
     as not managed.
-
-    Exit codes: 0 shown, 1 error, or there is no such virtual server.
     """
     config = options.read_config(config_file, desired=desired, connect=connect, socket__path=socket)
     if watch:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options, output
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import read_source
 from reconvirt.controller.claims import FencedHosts
@@ -25,6 +26,7 @@ def host() -> None:
 @click.option("--reason", default="made sure of by a person", help="How it was made sure of.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.settings
+@exit_codes({0: "noted", 1: "no manifest describes it, it is this host, or it cannot be noted"})
 def fenced(
     name: str,
     reason: str,

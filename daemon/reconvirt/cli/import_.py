@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import connected, observe
 from reconvirt.domain.import_check import CannotImport, Imported, import_domain
@@ -35,6 +36,7 @@ DONE, PROBLEMS = 0, 1
 @options.connect_option
 @options.config_option
 @click.pass_context
+@exit_codes({DONE: "all are written", PROBLEMS: "something could not be"})
 def import_command(
     context: click.Context,
     names: tuple[str, ...],
@@ -50,8 +52,6 @@ def import_command(
     What libvirt fills in by itself is left out; what manifests have no key for stands in
     spec.xml; passwords are never written. Each manifest states the uuid, and so takes its
     virtual server over. It has been put to the test: applying it changes nothing.
-
-    Exit codes: 0 all written, 1 something could not be.
     """
     if bool(names) == everything:
         raise click.UsageError("name virtual servers, or say --all")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import connected
 from reconvirt.metrics.exposition import write_textfile
@@ -30,6 +31,7 @@ from reconvirt.metrics.users import make_line
     help="Ask for a password and print the line for 'metrics.users_file'; nothing else.",
 )
 @click.option("--reference", is_flag=True, help="Print the list of all metrics, in Markdown.")
+@exit_codes({0: "printed or written", 1: "error"})
 def metrics(
     connect: str | None,
     config_file: Path | None,

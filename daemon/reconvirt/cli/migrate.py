@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options, output
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import Wanted, read_source
 from reconvirt.domain.changes import Change, Plan
@@ -17,6 +18,7 @@ from reconvirt.domain.effects import Effect
 from reconvirt.domain.migration import Finding, ask_about, image_sizes, make_order
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.hypervisor.events import start_event_loop
 from reconvirt.hypervisor.moving import Host
 
 REFUSED = 1
@@ -30,6 +32,9 @@ REFUSED = 1
 @options.settings
 @options.output_option("table", "json")
 @click.pass_context
+@exit_codes(
+    {0: "nothing stands against it, or it is being ended", REFUSED: "something does, or an error"}
+)
 def migrate(
     context: click.Context,
     name: str,
@@ -46,8 +51,6 @@ def migrate(
 
     It is moved by its manifest: state another spec.host. What was ended is tried again as long
     as the manifest says so.
-
-    Exit codes: 0 nothing stands against it, or it was ended; 1 something does, or an error.
     """
     if check == abort:
         raise click.UsageError("state --check NAME HOST, or --abort NAME")
@@ -110,6 +113,7 @@ def check_move(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding,
 
 @contextmanager
 def _opened(uri: str) -> Iterator[Host]:
+    start_event_loop()  # a connection is only kept alive, and libvirt only quiet, with it
     try:
         connection = Host(uri)
         try:

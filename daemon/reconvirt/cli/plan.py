@@ -12,6 +12,7 @@ from rich.syntax import Syntax
 
 from reconvirt.cli import options, output
 from reconvirt.cli.exact import diff_definitions
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.migrate import tell_findings
 from reconvirt.cli.wanted import connected, observe, plan_one, read_source
 from reconvirt.domain.changes import Change, Plan
@@ -39,6 +40,13 @@ _EFFECT_STYLES = {
     "scratch directory, for the definitions of the plan.",
 )
 @click.pass_context
+@exit_codes(
+    {
+        NOTHING: "nothing to do",
+        CHANGES: "changes, those that wait for the next start included",
+        ERROR: "error, or something is refused",
+    }
+)
 def plan(
     context: click.Context,
     names: tuple[str, ...],
@@ -49,11 +57,7 @@ def plan(
     *,
     exact: bool,
 ) -> None:
-    """Show what 'apply' would do, and do nothing.
-
-    Exit codes: 0 nothing to do, 2 changes (those that wait for the next start included),
-    1 error or something refused.
-    """
+    """Show what 'apply' would do, and do nothing."""
     config = options.read_config(config_file, desired=desired, connect=connect)
     wanted = read_source(config)
     chosen = wanted.select(names)

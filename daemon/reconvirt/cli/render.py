@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options, output
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.wanted import connected, read_source, read_wanted
 from reconvirt.domain.plan import render as render_xml
 from reconvirt.domain.xmltree import hide_passwords
@@ -16,6 +17,7 @@ from reconvirt.domain.xmltree import hide_passwords
 @click.argument("target", metavar="FILE|NAME")
 @options.settings
 @click.pass_context
+@exit_codes({0: "printed", 1: "something is wrong with the manifest, or an error"})
 def render(
     context: click.Context,
     target: str,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.controller.config import Config, load_config
 from reconvirt.controller.daemon import Daemon
 from reconvirt.controller.logs import configure
@@ -31,6 +32,12 @@ from reconvirt.controller.logs import configure
     help="auto: readable, or entries with fields under systemd's journal.",
 )
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@exit_codes(
+    {
+        0: "ended by a signal, in good order",
+        1: "the configuration cannot be used; the message says why",
+    }
+)
 def run(config_file: Path | None, **overrides: object) -> None:
     """Run the daemon: keep the virtual servers as the manifests say.
 

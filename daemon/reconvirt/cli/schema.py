@@ -6,6 +6,7 @@ import click
 
 from reconvirt.api.openapi import openapi_document
 from reconvirt.cli import options, output
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.domain.reference import manifest_reference
 from reconvirt.domain.schema import manifest_schema
 from reconvirt.manifest.host import host_schema
@@ -14,6 +15,7 @@ from reconvirt.manifest.host import host_schema
 @click.command()
 @options.output_option("json", "markdown", "openapi")
 @click.option("--host", is_flag=True, help="What a manifest of a host may say, as JSON Schema.")
+@exit_codes({0: "printed"})
 def schema(form: str, *, host: bool) -> None:
     """Print what a manifest may say: as JSON Schema for editors, or as text for people.
 

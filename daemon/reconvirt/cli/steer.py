@@ -9,6 +9,7 @@ import click
 
 from reconvirt.cli import options, output
 from reconvirt.cli.client import Client, one
+from reconvirt.cli.exit_codes import exit_codes
 
 _FORMS = ("text", "json", "yaml")
 
@@ -18,6 +19,7 @@ _FORMS = ("text", "json", "yaml")
 @click.option("--source", is_flag=True, help="Read the manifests now, instead of one look.")
 @options.daemon_settings
 @options.output_option(*_FORMS)
+@exit_codes({0: "the daemon has begun", 1: "error, or there is no such virtual server"})
 def reconcile(
     name: str | None, config_file: Path | None, socket: Path | None, form: str, *, source: bool
 ) -> None:
@@ -25,8 +27,6 @@ def reconcile(
 
     It does so as if nothing about it had ever failed. With --source it reads the manifests now,
     and looks at what has changed in them.
-
-    Exit codes: 0 the daemon has begun, 1 error, or there is no such virtual server.
     """
     if source == (name is not None):
         raise click.UsageError("either NAME or --source must be given")
@@ -40,12 +40,11 @@ def reconcile(
 @click.option("--reason", required=True, metavar="TEXT", help="Why; for those who find it so.")
 @options.daemon_settings
 @options.output_option(*_FORMS)
+@exit_codes({0: "it is held", 1: "error, or there is no such virtual server"})
 def hold(name: str, reason: str, config_file: Path | None, socket: Path | None, form: str) -> None:
     """Have a virtual server left alone until it is released.
 
     It is still looked at, and what differs is shown. A hold outlives the daemon.
-
-    Exit codes: 0 it is held, 1 error, or there is no such virtual server.
     """
     config = options.read_config(config_file, socket__path=socket)
     held = Client(config.socket.path).send("PUT", one(name, "hold"), {"reason": reason})
@@ -57,12 +56,11 @@ def hold(name: str, reason: str, config_file: Path | None, socket: Path | None, 
 @options.name_argument
 @options.daemon_settings
 @options.output_option(*_FORMS)
+@exit_codes({0: "it is released", 1: "error, or it was not held"})
 def release(name: str, config_file: Path | None, socket: Path | None, form: str) -> None:
     """End a hold.
 
     The virtual server is brought to what its manifest wants again.
-
-    Exit codes: 0 it is released, 1 error, or it was not held.
     """
     config = options.read_config(config_file, socket__path=socket)
     _tell(Client(config.socket.path).send("DELETE", one(name, "hold")), form)
@@ -76,13 +74,12 @@ def approve() -> None:
 @approve.command()
 @options.daemon_settings
 @options.output_option(*_FORMS)
+@exit_codes({0: "approved, or nothing is held", 1: "error"})
 def prune(config_file: Path | None, socket: Path | None, form: str) -> None:
     """Let those go whose manifests are gone.
 
     They are held since they are many at a time. What is done about them is what their own policy
     says (on_removal).
-
-    Exit codes: 0 approved, or nothing is held; 1 error.
     """
     config = options.read_config(config_file, socket__path=socket)
     names = Client(config.socket.path).send("POST", "prune/approve")["names"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.controller.git import GitFailed
 from reconvirt.controller.git_sync import sync as fetch
@@ -14,13 +15,12 @@ from reconvirt.controller.git_sync import sync as fetch
 
 @click.command()
 @options.config_option
+@exit_codes({0: "fetched, or nothing new", 1: "the fetch has failed"})
 def sync(config_file: Path | None) -> None:
     """Fetch the git repository of the manifests, as source.git in the configuration says.
 
     What was fetched before stays in force if this fails. The daemon sees by itself that there is
     something new.
-
-    Exit codes: 0 fetched, or nothing new; 1 the fetch has failed.
     """
     settings = options.read_config(config_file).source.git
     if settings is None:

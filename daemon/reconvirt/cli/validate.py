@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options, output
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.wanted import Wanted, read_wanted
 from reconvirt.controller.config import Config
 from reconvirt.domain.advice import advise
@@ -20,13 +21,12 @@ from reconvirt.manifest.problem import Position, Problem
 )
 @options.config_option
 @click.pass_context
+@exit_codes({0: "all are good", 1: "something is wrong with one of them"})
 def validate(context: click.Context, paths: tuple[Path, ...], config_file: Path | None) -> None:
     """Check manifests, files or directories of them, without libvirt.
 
     With --config also against what that host lets manifests ask for. The book's advice on what
     is allowed and will do harm some day is told besides.
-
-    Exit codes: 0 all are good, 1 something is wrong with one of them.
     """
     wanted = read_wanted(*paths)
     snapshot = wanted.snapshot

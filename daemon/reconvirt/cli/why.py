@@ -9,6 +9,7 @@ import click
 from reconvirt.cli import options, output
 from reconvirt.cli.asking import ask
 from reconvirt.cli.client import one
+from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.controller.explain import explain
 
 
@@ -17,6 +18,7 @@ from reconvirt.controller.explain import explain
 @options.settings
 @options.socket_option
 @options.output_option("text", "json", "yaml")
+@exit_codes({0: "told", 1: "error, or there is no such virtual server"})
 def why(
     name: str,
     desired: Path | None,
@@ -28,8 +30,6 @@ def why(
     """Tell what a virtual server is waiting for.
 
     And what you can do about it. Where no daemon runs, libvirt is read instead.
-
-    Exit codes: 0 told, 1 error, or there is no such virtual server.
     """
     config = options.read_config(config_file, desired=desired, connect=connect, socket__path=socket)
     found = ask(

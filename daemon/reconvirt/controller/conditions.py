@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -129,8 +130,13 @@ def _states(outcome: Outcome, now: float) -> Iterator[Condition]:
     if observed.job.endswith("migration"):
         yield Condition(Kind.MIGRATING, True, "JobRuns", observed.job, now)
     elif observed.state is State.PAUSED:
-        word = "".join(part.capitalize() for part in observed.reason.split()) or "Paused"
+        word = paused_because(observed.reason)
         yield Condition(Kind.PAUSED, True, word, f"paused: {observed.reason}", now)
+
+
+def paused_because(reason: str) -> str:
+    """libvirt's reason for a pause in one word, such as ``PostCopyFailed``."""
+    return "".join(part[:1].upper() + part[1:] for part in re.findall("[A-Za-z]+", reason))
 
 
 def describe_changes(changes: Iterable[Change]) -> str:

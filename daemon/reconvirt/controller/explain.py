@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconvirt.controller.conditions import Kind, describe_changes
+from reconvirt.controller.guide import PHASES
 from reconvirt.controller.outcome import Phase
 from reconvirt.controller.status import Fleet, Status
 from reconvirt.domain.effects import Effect
 
-_ADVICE = {
-    Phase.REFUSED: "Change its manifest, or what the message names; it is looked at again then.",
-    Phase.NO_ANSWER: "See what the guest does (virsh console); restart it, or undo the change.",
-    Phase.STALLED: "See libvirt's log; 'reconvirt reconcile {name}' tries it at once.",
-    Phase.FAILED: "It is tried again by itself, less and less often; "
-    "'reconvirt reconcile {name}' tries it at once.",
-    Phase.DRIFTED: "Take the change over into its manifest, undo it, or state "
-    "'policy: {{drift: correct}}'.",
-}
+# Where nothing else goes on, what can be done is told as well.
+_ADVISED = (Phase.REFUSED, Phase.NO_ANSWER, Phase.STALLED, Phase.FAILED, Phase.DRIFTED)
 
 
 def explain(status: Status, fleet: Fleet) -> str:
@@ -43,8 +37,8 @@ def _sentences(status: Status, fleet: Fleet) -> Iterator[str]:
             "Shut the guest down, and it is started with them; or state "
             "'policy: {restart: automatic}' or 'on-guest-reboot'."
         )
-    if status.phase in _ADVICE:
-        yield _ADVICE[status.phase].format(name=status.name)
+    if status.phase in _ADVISED:
+        yield PHASES[status.phase].todo.format(name=status.name)
     if status.unlisted:
         names = ", ".join(each.field for each in status.unlisted)
         yield f"Attached by hand, and listed nowhere: {names}."

@@ -168,11 +168,3 @@ def test_commands_options_and_names_are_completed() -> None:
     assert ["db1"] == completed("reconvirt apply d")
     assert {"web1", "worker1", "worker2"} == set(completed("reconvirt plan w"))
     assert [] == completed("reconvirt plan w", Path("/nowhere"))
-
-
-def test_the_readme_names_commands_and_exit_codes_as_the_program_does() -> None:
-    """The README is written by hand."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-
-    for command in COMMANDS:
-        assert f"reconvirt {command}" in text or f"`{command}`" in text

@@ -7,6 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reconvirt.api.answering import (
+    answer_description,
+    answer_event,
+    answer_fleet,
+    answer_hold,
+    answer_status,
+)
 from reconvirt.api.answers import (
     DescriptionAnswer,
     DoneAnswer,
@@ -20,11 +27,6 @@ from reconvirt.api.answers import (
     LinesAnswer,
     NamesAnswer,
     StatusAnswer,
-    answer_description,
-    answer_event,
-    answer_fleet,
-    answer_hold,
-    answer_status,
 )
 from reconvirt.api.errors import Refusal, refuse_body
 from reconvirt.controller.desk import Desk

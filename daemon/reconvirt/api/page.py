@@ -22,7 +22,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from reconvirt import __version__
-from reconvirt.api.answers import DescriptionAnswer, answer_description, answer_status
+from reconvirt.api.answering import answer_description, answer_status
+from reconvirt.api.answers import DescriptionAnswer
 from reconvirt.api.endpoints import STEP_SECONDS, Sent
 from reconvirt.api.errors import Refusal
 from reconvirt.api.shield import Shield

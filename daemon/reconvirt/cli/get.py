@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.live import Live
 
-from reconvirt.api.answers import answer_fleet
+from reconvirt.api.answering import answer_fleet
 from reconvirt.api.wire import as_json
 from reconvirt.cli import options, output
 from reconvirt.cli.asking import ask

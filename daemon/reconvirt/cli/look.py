@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconvirt.api.answers import DescriptionAnswer, answer_description
+from reconvirt.api.answering import answer_description
+from reconvirt.api.answers import DescriptionAnswer
 from reconvirt.cli.wanted import Wanted, connected, observe, plan_one, read_source
 from reconvirt.controller.config import Config
 from reconvirt.controller.desk import Description, Unknown

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,16 @@ from testbed import Console, Two, disk, interface
 
 Name = Callable[..., str]
 UNSAFE = {"migration": {"unsafe": True}}
+
+
+def write(image: Path, kind: str, command: str) -> None:
+    """Write something into an image."""
+    run("qemu-io", "-f", kind, "-c", command, str(image))
+
+
+def run(*command: str) -> str:
+    """What a command prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def ups(console: Console) -> list[str]:
@@ -95,6 +107,38 @@ def test_storage_is_copied(two: Two, unique_name: Name, kind: str) -> None:
     second.virsh("destroy", name)
     done = subprocess.run(second.inside(*read), capture_output=True, text=True, check=True)
     assert "Pattern verification failed" not in done.stdout
+
+
+def test_only_the_difference_is_copied(two: Two, unique_name: Name) -> None:
+    """The overlay is made at the destination upon the backing image that is there."""
+    host, second = two.hosts
+    name = unique_name()
+    base, overlay = host.image(f"{name}-base", "64M", "raw"), host.local / f"{name}-a"
+    write(base, "raw", "write -P 0x11 0 64M")
+    below = ("-b", str(base), "-F", "raw")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *below, overlay, "96M"], check=True)
+    write(overlay, "qcow2", "write -P 0x22 2M 1M")
+    policy = {"migration": {"copied": ["vda"], "copy": "inc"}}
+    devices = {"disks": [disk(overlay, "vda")]}
+    two.desired.manifest(name, host="zhost1", devices=devices, policy=policy)
+    two.start()
+    console = host.console(name)
+    console.wait_for("^GUEST cpus=0 blk=vda:96MiB")
+
+    two.desired.manifest(name, host="zhost2", devices=devices, policy=policy)
+    two.wait_for_move(name, 1)
+
+    assert len(ups(console)) == 1
+    two.stop()
+    second.virsh("destroy", name)
+    there = second.directory / "local" / overlay.name
+    told = json.loads(run("qemu-img", "info", "--output=json", str(there)))
+    assert (told["backing-filename"], told["backing-filename-format"]) == (str(base), "raw")
+    assert (told["format"], told["virtual-size"]) == ("qcow2", 96 << 20)
+    assert 1 << 20 <= told["actual-size"] < 8 << 20, "all was copied, not the difference"
+    for pattern, where in (("0x11", "0 2M"), ("0x22", "2M 1M"), ("0x11", "3M 61M")):
+        read = ("qemu-io", "-r", "-f", "qcow2", "-c", f"read -P {pattern} {where}", str(there))
+        assert "Pattern verification failed" not in run(*read)
 
 
 def test_an_image_at_the_destination_is_never_overwritten(two: Two, unique_name: Name) -> None:

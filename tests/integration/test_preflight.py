@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,43 @@ def test_a_copied_disk_has_an_io_thread(two: Two, unique_name: Name) -> None:
     )
 
     assert "vda cannot be copied: it has an I/O thread" in said
+
+
+INCREMENTAL = {"migration": {"copied": ["vda"], "copy": "inc"}}
+
+
+def test_an_incremental_copy_without_backing_image(two: Two, unique_name: Name) -> None:
+    """Only all of it can be copied."""
+    name = unique_name()
+    image = two.hosts[0].image(f"../local/{name}-a")
+
+    said = check(two, name, devices={"disks": [disk(image, "vda")]}, policy=INCREMENTAL)
+
+    assert "vda has no backing image" in said
+    assert "policy.migration.copy: all" in said
+
+
+def test_an_incremental_copy_needs_its_backing_image_there(two: Two, unique_name: Name) -> None:
+    """It is missing at the destination; then another one stands there; then the same."""
+    name = unique_name()
+    host, second = two.hosts
+    base = host.image(f"../local/{name}-base", "64M", "raw")
+    overlay = host.local / f"{name}-a"
+    below = ("-b", str(base), "-F", "raw")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *below, overlay], check=True)
+    there = second.directory / "local" / f"{name}-base"
+    spec = {"devices": {"disks": [disk(overlay, "vda")]}, "policy": INCREMENTAL}
+
+    missing = check(two, name, **spec)
+    make = ("qemu-img", "create", "-q", "-f", "raw")
+    subprocess.run([*make, there, "32M"], check=True)
+    another = two.programs[0]("migrate", "--check", name, "zhost2", status=1)
+    subprocess.run([*make, there, "64M"], check=True)
+
+    path = host.local / f"{name}-base"
+    assert f"{path}, is not at the destination" in missing.replace("images/../", "")
+    assert "is another one at the destination: 33554432 bytes, and 67108864 here" in another
+    assert "nothing stands against" in two.programs[0]("migrate", "--check", name, "zhost2")
 
 
 def test_a_cd_is_to_be_copied(two: Two, unique_name: Name) -> None:

@@ -14,10 +14,10 @@ from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import Wanted, read_source
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
-from reconvirt.domain.migration import Finding, ask_about, image_sizes, make_order
+from reconvirt.domain.migration import Finding, copied_images, make_order
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
-from reconvirt.hypervisor.moving import Host
+from reconvirt.hypervisor.moving import Host, survey
 
 REFUSED = 1
 
@@ -100,11 +100,11 @@ def check_move(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding,
             raise Failure(f"{name} is not on this host")
         order = make_order(desired, observed, hosts[host])
         pair = (hosts.get(wanted.inventory.own), hosts[host])
-        findings = preflight(observed, order, pair, there.inspect(ask_about(observed)))
-        for path, _ in image_sizes(observed, order).values():
-            if there.image_is_there(path):
+        findings = preflight(observed, order, pair, survey(here, there, observed, order))
+        for image in copied_images(observed, order).values():
+            if there.image_is_there(image.path):
                 remedy = "it is never overwritten: move it away, if nobody needs it"
-                findings += (Finding(f"{host} has something at {path}", remedy),)
+                findings += (Finding(f"{host} has something at {image.path}", remedy),)
         return findings
 
 

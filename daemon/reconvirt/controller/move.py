@@ -18,15 +18,14 @@ from reconvirt.domain.migration import (
     Finding,
     Order,
     Progress,
-    ask_about,
-    image_sizes,
+    copied_images,
     make_order,
     memory_of,
 )
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
-from reconvirt.hypervisor.moving import Host
+from reconvirt.hypervisor.moving import Host, survey
 from reconvirt.manifest.host import HostManifest
 
 POLL_SECONDS = 0.5
@@ -149,10 +148,10 @@ class Move:
             report = self._settle(here, there, observed)
             if report.end is not End.STAYED:
                 return report
-        found = there.inspect(ask_about(observed))
+        order = make_order(self.desired, observed, self.destination)
+        found = survey(here, there, observed, order)
         if found.arriving >= self.destination.slots_in:
             return Report(End.FULL, f"{self.destination.name} takes no more at a time")
-        order = make_order(self.desired, observed, self.destination)
         findings = preflight(observed, order, (self.source, self.destination), found)
         if findings:
             return _refused(*findings)
@@ -164,17 +163,17 @@ class Move:
         """Make the images at the destination that storage is copied to."""
         host, uuid = self.destination.name, observed.uuid
         self._remove_images(there, uuid)
-        wanted = image_sizes(observed, order)
-        for path, _ in wanted.values():
+        wanted = copied_images(observed, order)
+        paths = [image.path for image in wanted.values()]
+        for path in paths:
             if there.image_is_there(path):
                 return _refused(Finding(f"{host} has something at {path}", _EXISTING))
         # Kept before they are made: after a sudden end they must be known as ours.
-        self.copies.note(uuid, host, tuple(path for path, _ in wanted.values()))
-        for target, (path, kind) in wanted.items():
-            if not there.make_image(path, kind, here.disk_size(self.name, target)):
-                paths = [each for each, _ in wanted.values()]
-                self.copies.note(uuid, host, tuple(paths[: paths.index(path)]))
-                return _refused(Finding(f"{host} has something at {path}", _EXISTING))
+        self.copies.note(uuid, host, tuple(paths))
+        for target, image in wanted.items():
+            if not there.make_image(image, here.disk_size(self.name, target)):
+                self.copies.note(uuid, host, tuple(paths[: paths.index(image.path)]))
+                return _refused(Finding(f"{host} has something at {image.path}", _EXISTING))
         return None
 
     def _remove_images(self, there: Host, uuid: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconvirt.domain.backing import Backing, backing_chains
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration_policy import MigrationPolicy
 from reconvirt.domain.observed import Observed, State
@@ -40,6 +41,7 @@ class Question:
         kind: of virtualization, ``kvm`` or ``qemu``.
         cpu: its ``<cpu>`` where that names a model; "" where there is nothing to compare.
         files: the image files of its disks.
+        backing: the files below those that are copied, which must be there already.
     """
 
     name: str
@@ -50,6 +52,22 @@ class Question:
     kind: str
     cpu: str = ""
     files: tuple[str, ...] = ()
+    backing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedImage:
+    """An image that is made at the destination for a copy.
+
+    Attributes:
+        path: where it stands, on both hosts.
+        kind: its format.
+        backing: the image below it; None where all is copied.
+    """
+
+    path: str
+    kind: str
+    backing: Backing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,9 @@ class Destination:
         interfaces: its network interfaces and bridges.
         networks: libvirt's networks that are active there.
         arriving: how many virtual servers are arriving there now.
+        images: how large a guest sees the image files there that were asked for, in bytes; those
+            that are missing there are missing here.
+        own_images: the same of this host.
     """
 
     there: State | None = None
@@ -77,6 +98,8 @@ class Destination:
     interfaces: frozenset[str] = frozenset()
     networks: frozenset[str] = frozenset()
     arriving: int = 0
+    images: Mapping[str, int] = field(default_factory=dict)
+    own_images: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +156,13 @@ class Progress:
         return self.remaining / gain if gain > 0 and self.speed else None
 
 
-def ask_about(observed: Observed) -> Question:
+def ask_about(observed: Observed, order: Order) -> Question:
     """What must be asked of a destination for this virtual server."""
     root = parse_xml(observed.live or observed.config)
     kind = root.find("os/type")
     cpu = root.find("cpu")
     compared = cpu is not None and cpu.find("model") is not None
+    chains = backing_chains(root, order.copied if order.policy.copy == "inc" else ()).values()
     return Question(
         observed.name,
         observed.uuid,
@@ -148,6 +172,7 @@ def ask_about(observed: Observed) -> Question:
         root.get("type", ""),
         _print(cpu) if compared and cpu is not None else "",
         tuple(path for _, path in image_files(root)),
+        tuple(dict.fromkeys(each.path for chain in chains for each in chain if each.path)),
     )
 
 
@@ -165,8 +190,8 @@ def memory_of(observed: Observed) -> int:
     return memory_in(parse_xml(observed.live or observed.config))
 
 
-def image_sizes(observed: Observed, order: Order) -> Mapping[str, tuple[str, str]]:
-    """Path and format of each disk that is copied, by target.dev."""
+def copied_images(observed: Observed, order: Order) -> Mapping[str, CopiedImage]:
+    """The image of each disk that is copied, by target.dev."""
     root = parse_xml(observed.live or observed.config)
     paths = dict(image_files(root))
     formats = {
@@ -174,7 +199,12 @@ def image_sizes(observed: Observed, order: Order) -> Mapping[str, tuple[str, str
         for disk in root.iterfind("devices/disk")
         if (driver := disk.find("driver")) is not None
     }
-    return {name: (paths[name], formats[name]) for name in order.copied if name in paths}
+    chains = backing_chains(root, order.copied if order.policy.copy == "inc" else ())
+    return {
+        name: CopiedImage(paths[name], formats[name], next(iter(chains.get(name, ())), None))
+        for name in order.copied
+        if name in paths
+    }
 
 
 def image_files(root: _Element) -> Iterator[tuple[str, str]]:

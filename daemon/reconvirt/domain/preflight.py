@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from reconvirt.domain.backing import backing_chains
 from reconvirt.domain.migration import (
     Destination,
     Finding,
@@ -48,6 +49,7 @@ def preflight(
     findings += _options(order)
     findings += _disks(root, order, hosts)
     findings += _copies(root, order)
+    findings += _backing(root, order, destination)
     findings += _devices(root, order)
     findings += _networks(root, destination)
     return tuple(findings)
@@ -144,9 +146,6 @@ def _disks(
 
 
 def _copies(root: _Element, order: Order) -> Iterator[Finding]:
-    if order.copied and order.policy.copy == "inc":
-        reason = "the image that an incremental copy needs at the destination is not made yet"
-        yield Finding(reason, "state policy.migration.copy: all")
     for disk in root.iterfind("devices/disk"):
         name, driver = target_of(disk), disk.find("driver")
         if name not in order.copied:
@@ -159,6 +158,28 @@ def _copies(root: _Element, order: Order) -> Iterator[Finding]:
             yield Finding(reason, "take driver.iothread out, and restart it (chapter 15)")
         if disk.get("type") != "file":
             yield Finding(f"{name} cannot be copied: it is no image file", "share it instead")
+
+
+def _backing(root: _Element, order: Order, there: Destination) -> Iterator[Finding]:
+    """What stands against copying only what differs from the images below."""
+    if order.policy.copy != "inc":
+        return
+    copy_all = "state policy.migration.copy: all"
+    for name, chain in backing_chains(root, order.copied).items():
+        if not chain:
+            yield Finding(f"{name} has no backing image: only all of it can be copied", copy_all)
+        for each in chain:
+            if not each.path:
+                yield Finding(f"a backing image of {name} is no file of its host", copy_all)
+            elif each.path not in there.images:
+                reason = f"the backing image of {name}, {each.path}, is not at the destination"
+                yield Finding(reason, f"copy it there before, or {copy_all}")
+            elif there.images[each.path] != (own := there.own_images.get(each.path)):
+                reason = (
+                    f"the backing image of {name}, {each.path}, is another one at the destination: "
+                    f"{there.images[each.path]} bytes, and {own or 'unknown'} here"
+                )
+                yield Finding(reason, f"see which one it needs, or {copy_all}")
 
 
 _STAY = {

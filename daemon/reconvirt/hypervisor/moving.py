@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import libvirt
 
-from reconvirt.domain.migration import Destination, Order, Progress, Question
-from reconvirt.domain.observed import State
+from reconvirt.domain.migration import (
+    CopiedImage,
+    Destination,
+    Order,
+    Progress,
+    Question,
+    ask_about,
+)
+from reconvirt.domain.observed import Observed, State
 from reconvirt.hypervisor import copies, migrate, peer
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import translated
@@ -20,6 +28,13 @@ from reconvirt.hypervisor.states import name_state
 
 _KEEPALIVE = (5, 3)
 _UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
+
+
+def survey(here: Host, there: Host, observed: Observed, order: Order) -> Destination:
+    """What both hosts say of a virtual server that is to be moved."""
+    question = ask_about(observed, order)
+    found = there.inspect(question)
+    return replace(found, own_images=here.image_sizes(question.backing))
 
 
 class Host(Hypervisor):
@@ -92,10 +107,16 @@ class Host(Hypervisor):
         with translated():
             return bool(self.write(copies.image_is_there, self._connection, path))
 
-    def make_image(self, path: str, kind: str, size_bytes: int) -> bool:
+    def image_sizes(self, paths: tuple[str, ...]) -> dict[str, int]:
+        """How large a guest sees image files of this host; without those that are not there."""
+        with translated():
+            found: dict[str, int] = self.write(copies.image_sizes, self._connection, paths)
+            return found
+
+    def make_image(self, image: CopiedImage, size_bytes: int) -> bool:
         """Make an image for a copy; False if something stands there already."""
         with translated():
-            return bool(self.write(copies.make_image, self._connection, path, kind, size_bytes))
+            return bool(self.write(copies.make_image, self._connection, image, size_bytes))
 
     def remove_image(self, path: str) -> bool:
         """Remove an image that was made for a copy; False if a virtual server has it."""

@@ -14,6 +14,7 @@ Name = Callable[..., str]
 SLOW = {"migration": {"unsafe": True, "bandwidth": 1}}
 FAST = {"migration": {"unsafe": True}}
 RUNS = ("running", "paused")
+QEMU_DOWNTIME = 300
 
 
 class Slowly:
@@ -156,6 +157,29 @@ def test_the_disk_of_the_destination_is_full(two: Two, unique_name: Name) -> Non
         two.stop()
         second.destroy_everything()
         subprocess.run(second.inside("umount", str(host.local)), check=True)
+
+
+def test_the_downtime_rises_to_its_limit(two: Two, unique_name: Name) -> None:
+    """Short ones are tried first; the stated one is the last."""
+    name = unique_name()
+    host = two.hosts[0]
+    policy = {"migration": {**SLOW["migration"], "max_downtime": 3200}}
+    two.desired.manifest(name, host="zhost1", policy=policy)
+    two.start()
+    host.console(name).wait_for("^GUEST cpus=")
+    two.desired.manifest(name, host="zhost2", policy=policy)
+    two.wait_until_moving(name)
+    seen: list[int] = []
+
+    def at_its_limit() -> bool:
+        seen.append(int(host.virsh("migrate-getmaxdowntime", name)))
+        return seen[-1] == 3200
+
+    wait_until(at_its_limit, 60, "the downtime to reach its limit")
+    raised = list(dict.fromkeys(each for each in seen if each != QEMU_DOWNTIME))
+    assert set(raised) <= {100, 200, 400, 800, 1600, 3200}
+    assert raised == sorted(raised)
+    assert len(raised) >= 4, seen
 
 
 def test_one_that_takes_too_long_stays(two: Two, unique_name: Name) -> None:

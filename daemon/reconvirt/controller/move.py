@@ -208,7 +208,7 @@ class Move:
         self, watch: Host, order: Order, observed: Observed, thread: threading.Thread | None
     ) -> None:
         deadline = order.policy.deadline(memory_of(observed))
-        begun, downtime, late, ended = time.monotonic(), order.policy.max_downtime, False, False
+        begun, downtime, late, ended = time.monotonic(), 0, False, False
         while not self.stopping.wait(POLL_SECONDS):
             if thread is not None and not thread.is_alive():
                 return
@@ -225,13 +225,14 @@ class Move:
                 continue
             self._tell(progress)
             with contextlib.suppress(HypervisorError):
-                if downtime:
-                    watch.set_downtime(self.name, downtime)
-                    downtime = 0
+                elapsed = max(progress.elapsed, time.monotonic() - begun)
+                allowed = order.policy.downtime_at(elapsed, memory_of(observed))
+                if allowed != downtime:
+                    watch.set_downtime(self.name, allowed)
+                    downtime = allowed
                 if self.aborted and not ended:
                     watch.abort_migration(self.name)
                     ended = True
-                elapsed = max(progress.elapsed, time.monotonic() - begun)
                 if deadline is not None and elapsed > deadline and not late:
                     late = True
                     self._too_late(watch, order)

@@ -11,6 +11,10 @@ from reconvirt.domain.values import Schema
 CopyMode = Literal["all", "inc"]
 OnTimeout = Literal["abort", "suspend", "post-copy"]
 
+_RAMP_STEPS = 5
+_RAMP_SECONDS_PER_GIB = 10.0  # about one time through the memory at a gigabit a second
+_RAMP_SECONDS_AT_LEAST = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class MigrationPolicy:
@@ -24,7 +28,8 @@ class MigrationPolicy:
         compressed: whether what is sent again is compressed.
         parallel: over how many connections its memory is sent; 1 for libvirt's usual way.
         bandwidth: the most MiB a second; 0 for as much as there is.
-        max_downtime: the milliseconds that its guest may stand still at the end; 0 for QEMU's own.
+        max_downtime: the most milliseconds that its guest may stand still at the end; 0 for QEMU's
+            own. It is reached in steps.
         timeout: seconds after which ``on_timeout`` is done; 0 for never.
         completion_timeout: the same in seconds for each GiB of memory.
         on_timeout: what is done then.
@@ -59,6 +64,24 @@ class MigrationPolicy:
             limits.append(self.completion_timeout * max(1.0, memory_bytes / 2**30))
         return min(limits, default=None)
 
+    def downtime_at(self, elapsed: float, memory_bytes: int) -> int:
+        """The milliseconds that its guest may stand still, so long after the beginning.
+
+        A short downtime is tried first: the limit is doubled from one step to the next, and a step
+        takes as long as its memory needs to be sent once. It is the stated one in good time before
+        ``on_timeout`` is done. 0 where QEMU's own is to stay.
+
+        Args:
+            elapsed: seconds since the beginning.
+            memory_bytes: the most memory that it has.
+        """
+        step = max(_RAMP_SECONDS_AT_LEAST, _RAMP_SECONDS_PER_GIB * memory_bytes / 2**30)
+        deadline = self.deadline(memory_bytes)
+        if deadline is not None:
+            step = min(step, deadline / 2 / _RAMP_STEPS)
+        left = _RAMP_STEPS - min(_RAMP_STEPS, int(elapsed / step))
+        return max(min(1, self.max_downtime), self.max_downtime >> left)
+
 
 USUAL_MIGRATION = MigrationPolicy()
 """How a virtual server is migrated where nobody says anything."""
@@ -85,7 +108,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "bandwidth": ("Bandwidth", "The most MiB a second; 0 is as much as there is."),
     "max_downtime": (
         "Downtime",
-        "For how many milliseconds its guest may stand still at the end; 0 is QEMU's own limit.",
+        (
+            "For how many milliseconds its guest may stand still at the end, at most: less is "
+            "tried first. 0 is QEMU's own limit."
+        ),
     ),
     "timeout": ("Timeout", "Seconds after which on_timeout is done; 0 is never."),
     "completion_timeout": (

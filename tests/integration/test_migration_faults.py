@@ -98,6 +98,27 @@ def test_the_source_dies(slowly: Slowly) -> None:
     assert second.names() == [slowly.name]
 
 
+def test_libvirt_is_silent(two: Two, unique_name: Name) -> None:
+    """The stated keepalive tells it in seconds; libvirt goes on, and so does the migration."""
+    name = unique_name()
+    host, keepalive = two.hosts[0], {"keepalive_interval": 1, "keepalive_count": 2}
+    policy = {"migration": {**SLOW["migration"], **keepalive}}
+    two.desired.manifest(name, host="zhost1", policy=policy)
+    two.start()
+    console = host.console(name)
+    console.wait_for("^GUEST cpus=")
+    two.desired.manifest(name, host="zhost2", policy=policy)
+    two.wait_until_moving(name)
+
+    with host.silent_libvirtd():
+        # Of the usual keepalive it would be 20 s.
+        two.daemons[0].wait_for("migration not done", timeout=15)
+    host.virsh("migrate-setspeed", name, "100")
+
+    two.wait_for_move(name, 1)
+    assert len(re.findall("^GUEST-UP", console.text, re.MULTILINE)) == 1
+
+
 def test_both_daemons_die(slowly: Slowly) -> None:
     """libvirt carries on; the daemons find the migration and go on with it."""
     for daemon in slowly.two.daemons:

@@ -1,9 +1,12 @@
 """A private libvirt host: the machine's kernel and network, but its own libvirt."""
 
+import contextlib
 import itertools
 import os
+import signal
 import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -144,6 +147,16 @@ class LibvirtHost:
         process = self._daemons["libvirtd"]
         process.kill()
         process.wait()
+
+    @contextlib.contextmanager
+    def silent_libvirtd(self) -> Iterator[None]:
+        """libvirtd answers nobody, and keeps its connections."""
+        process = self._daemons["libvirtd"]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def restart_libvirtd(self) -> None:
         """Stop libvirtd in good order, as an upgrade does, and start it again."""

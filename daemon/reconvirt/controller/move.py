@@ -113,10 +113,10 @@ class Move:
         self._tell(Progress("preparing"))
         here = there = None
         try:
-            here = Host(self.source_uri)
+            here = Host(self.source_uri, self.desired.policy.migration)
             with contextlib.suppress(HypervisorError):
                 # A migration that runs goes on, whether or not the other host can be asked.
-                there = Host(self.destination.uri)
+                there = Host(self.destination.uri, self.desired.policy.migration)
             return self._run(here, there)
         except HypervisorError as error:
             return Report(End.UNSURE, f"not to be told: {error}")
@@ -191,7 +191,7 @@ class Move:
             thread = threading.Thread(target=self._call, args=call, name=f"move-{self.name}")
             thread.daemon = True  # libvirt's daemons lead it, and go on when we end
             thread.start()
-        watch = Host(self.source_uri)
+        watch = Host(self.source_uri, order.policy)
         try:
             self._watch(watch, order, observed, thread)
         finally:

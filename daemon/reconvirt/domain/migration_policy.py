@@ -39,6 +39,9 @@ class MigrationPolicy:
         abort_on_error: whether an error of its storage ends the migration.
         change_protection: whether its configuration is locked meanwhile.
         unsafe: whether it moves even where libvirt fears for its data.
+        keepalive_interval: seconds of silence after which reconvirt asks libvirt's daemons whether
+            they are still there; 0 for never.
+        keepalive_count: how often it asks before it takes the connection for broken.
     """
 
     copy: CopyMode = "all"
@@ -56,6 +59,8 @@ class MigrationPolicy:
     abort_on_error: bool = True
     change_protection: bool = True
     unsafe: bool = False
+    keepalive_interval: int = 5
+    keepalive_count: int = 3
 
     def deadline(self, memory_bytes: int) -> float | None:
         """Seconds after which ``on_timeout`` is done; None for never."""
@@ -148,8 +153,26 @@ _WORDS: Mapping[str, tuple[str, str]] = {
             "does not know as shared, or with a cache."
         ),
     ),
+    "keepalive_interval": (
+        "Keepalive interval",
+        (
+            "Seconds of silence after which reconvirt asks libvirt's daemons whether they are "
+            "still there, during the migration; 0 is never."
+        ),
+    ),
+    "keepalive_count": (
+        "Keepalive count",
+        "How often it asks without an answer before it takes the connection for broken.",
+    ),
 }
-MOST = {"parallel": 255, "bandwidth": 1_000_000, "max_downtime": 2_000_000, "timeout": 604_800}
+MOST = {
+    "parallel": 255,
+    "bandwidth": 1_000_000,
+    "max_downtime": 2_000_000,
+    "timeout": 604_800,
+    "keepalive_interval": 3600,
+    "keepalive_count": 100,
+}
 """The greatest number of each; ``completion_timeout`` has that of ``timeout``."""
 
 
@@ -161,7 +184,7 @@ def migration_properties() -> Schema:
         if hints[name] is bool:
             kind: dict[str, Any] = {"type": "boolean"}
         elif hints[name] is int:
-            least = 1 if name == "parallel" else 0
+            least = 1 if name in ("parallel", "keepalive_count") else 0
             kind = {"type": "integer", "minimum": least, "maximum": MOST.get(name, 604_800)}
         else:
             kind = {"enum": list(get_args(hints[name]))}

@@ -20,13 +20,13 @@ from reconvirt.domain.migration import (
     Question,
     ask_about,
 )
+from reconvirt.domain.migration_policy import USUAL_MIGRATION, MigrationPolicy
 from reconvirt.domain.observed import Observed, State
 from reconvirt.hypervisor import copies, migrate, peer
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import translated
 from reconvirt.hypervisor.states import name_state
 
-_KEEPALIVE = (5, 3)
 _UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
 
 
@@ -40,11 +40,11 @@ def survey(here: Host, there: Host, observed: Observed, order: Order) -> Destina
 class Host(Hypervisor):
     """A connection to one of the two hosts of a migration, which notices when it breaks."""
 
-    def __init__(self, uri: str) -> None:
-        """Connect to ``uri``."""
+    def __init__(self, uri: str, policy: MigrationPolicy = USUAL_MIGRATION) -> None:
+        """Connect to ``uri``, with the keepalive of a policy (``virsh -k``, ``-K``)."""
         super().__init__(uri)
         with contextlib.suppress(libvirt.libvirtError):
-            self._connection.setKeepAlive(*_KEEPALIVE)
+            self._connection.setKeepAlive(policy.keepalive_interval, policy.keepalive_count)
 
     # The source
 

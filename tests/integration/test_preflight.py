@@ -138,6 +138,15 @@ def test_options_exclude_each_other(two: Two, unique_name: Name) -> None:
     assert "parallel connections and a tunnelled migration exclude each other" in said
 
 
+def test_post_copy_is_not_allowed(two: Two, unique_name: Name) -> None:
+    """It is to be begun at the timeout all the same."""
+    policy = {"migration": {"timeout": 60, "on_timeout": "post-copy"}}
+
+    said = check(two, unique_name(), policy=policy)
+
+    assert "on_timeout: post-copy needs post_copy" in said
+
+
 def test_a_host_takes_none(two: Two, unique_name: Name) -> None:
     """It is not schedulable; too little memory there is told as well."""
     two.desired.host(two.hosts[1], schedulable=False)

@@ -165,6 +165,31 @@ class LibvirtHost:
         process.wait(START_SECONDS)
         self.start_libvirtd()
 
+    @contextlib.contextmanager
+    def qemu_settings(self, *lines: str) -> Iterator[None]:
+        """libvirtd has these lines in its qemu.conf as well."""
+        path = self.directory / "etc" / "qemu.conf"
+        before = path.read_text(encoding="utf-8")
+        path.write_text(before + "\n".join(lines) + "\n", encoding="utf-8")
+        self.restart_libvirtd()
+        try:
+            yield
+        finally:
+            path.write_text(before, encoding="utf-8")
+            self.restart_libvirtd()
+
+    def log_monitors(self) -> Path:
+        """Have libvirtd log what it tells QEMU, until it is started anew; the log."""
+        path = self.directory / "monitors.log"
+        path.write_text("", encoding="utf-8")
+        admin = f"libvirtd:///system?socket={self.directory}/run/libvirt-admin-sock"
+        for setting in (
+            ("daemon-log-filters", "1:qemu.qemu_monitor"),
+            ("daemon-log-outputs", f"1:file:{path}"),
+        ):
+            subprocess.run(["virt-admin", "-q", "-c", admin, *setting], check=True)
+        return path
+
     # What tests do with it
 
     def virsh(self, *arguments: str | Path, timeout: float = VIRSH_SECONDS) -> str:

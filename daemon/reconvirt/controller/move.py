@@ -22,6 +22,7 @@ from reconvirt.domain.migration import (
     make_order,
     memory_of,
 )
+from reconvirt.domain.migration_errors import explain_failure
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
@@ -309,6 +310,8 @@ class Move:
         if ours.state is State.PAUSED and left:
             # The destination says that it has none: nobody else can have let it go on.
             here.resume(self.name)
+        if (finding := explain_failure(self._error)) is not None and not self.aborted:
+            return _refused(finding)
         return Report(End.STAYED, f"{self._why()}; it stays here")
 
     def _arrived(self, there: Host, before: Observed | None) -> Report:

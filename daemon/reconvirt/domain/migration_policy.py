@@ -35,7 +35,7 @@ class MigrationPolicy:
         on_timeout: what is done then.
         post_copy: whether it may run at the destination before all its memory is there; it is lost
             if the network fails then.
-        suspend: whether it stays paused at the destination.
+        suspend: whether it arrives paused; the daemon there lets it go on if it is to run.
         abort_on_error: whether an error of its storage ends the migration.
         change_protection: whether its configuration is locked meanwhile.
         unsafe: whether it moves even where libvirt fears for its data.
@@ -137,7 +137,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
             "network fails then."
         ),
     ),
-    "suspend": ("Suspend", "Whether it stays paused at the destination."),
+    "suspend": (
+        "Suspend",
+        "Whether it arrives paused: the daemon there lets it go on, unless its state is paused.",
+    ),
     "abort_on_error": (
         "Abort on error",
         "Whether an error of its storage ends the migration.",

@@ -110,7 +110,11 @@ def _state(root: _Element, observed: Observed, order: Order) -> Iterator[Finding
 
 def _options(order: Order) -> Iterator[Finding]:
     policy = order.policy
-    if order.offline or not policy.tunnelled:
+    if order.offline:
+        return
+    if policy.on_timeout == "post-copy" and not policy.post_copy:
+        yield Finding("on_timeout: post-copy needs post_copy", "state both, or another on_timeout")
+    if not policy.tunnelled:
         return
     clashes = {
         "post-copy": policy.post_copy,

@@ -54,7 +54,7 @@ class MigrationSettings:
     )
     on_timeout: OnTimeout = setting("abort", about="what is done then")
     post_copy: bool = setting(False, about="whether guests may go on before all memory is there")
-    suspend: bool = setting(False, about="whether they stay paused at the destination")
+    suspend: bool = setting(False, about="whether they arrive paused")
     abort_on_error: bool = setting(True, about="whether an error of storage ends a migration")
     change_protection: bool = setting(True, about="whether configurations are locked meanwhile")
     unsafe: bool = setting(False, about="whether they move where libvirt fears for their data")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from testbed import Two, cdrom, disk, domain_xml, interface
+from testbed import Two, block_disk, cdrom, disk, domain_xml, interface
 from testbed.guest import Guest
 
 Name = Callable[..., str]
@@ -129,6 +129,23 @@ def test_the_name_is_taken(two: Two, unique_name: Name, guest: Guest) -> None:
     said = two.programs[0]("migrate", "--check", name, "zhost2", status=1)
 
     assert "zhost2 has another virtual server of this name" in said
+
+
+def test_a_block_device_is_missing(two: Two, unique_name: Name) -> None:
+    """It is there under another name; under the same, nothing stands against it."""
+    name = unique_name()
+    host, second = two.hosts
+    device = host.loop(host.image(f"{name}-a", "16M", "raw"))
+    path = host.local / name  # under which each host has its own
+    path.symlink_to(device)
+
+    missing = check(two, name, devices={"disks": [block_disk(path, "vda")]})
+    (second.directory / "local" / name).symlink_to(device)
+    present = two.programs[0]("migrate", "--check", name, "zhost2")
+
+    assert f"{path}, the block device of vda, is missing at the destination" in missing
+    assert "device mapper's or udev's" in missing
+    assert "nothing stands against" in present
 
 
 def test_options_exclude_each_other(two: Two, unique_name: Name) -> None:

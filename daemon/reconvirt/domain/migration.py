@@ -42,6 +42,7 @@ class Question:
         cpu: its ``<cpu>`` where that names a model; "" where there is nothing to compare.
         files: the image files of its disks.
         backing: the files below those that are copied, which must be there already.
+        devices: the block devices of its disks.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Question:
     cpu: str = ""
     files: tuple[str, ...] = ()
     backing: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Destination:
         images: how large a guest sees the image files there that were asked for, in bytes; those
             that are missing there are missing here.
         own_images: the same of this host.
+        devices: what is the matter with block devices there, by path.
     """
 
     there: State | None = None
@@ -100,6 +103,7 @@ class Destination:
     arriving: int = 0
     images: Mapping[str, int] = field(default_factory=dict)
     own_images: Mapping[str, int] = field(default_factory=dict)
+    devices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,7 @@ def ask_about(observed: Observed, order: Order) -> Question:
         _print(cpu) if compared and cpu is not None else "",
         tuple(path for _, path in image_files(root)),
         tuple(dict.fromkeys(each.path for chain in chains for each in chain if each.path)),
+        tuple(path for _, path in block_devices(root)),
     )
 
 
@@ -213,6 +218,14 @@ def image_files(root: _Element) -> Iterator[tuple[str, str]]:
         source = disk.find("source")
         if source is not None and source.get("file"):
             yield target_of(disk), source.get("file", "")
+
+
+def block_devices(root: _Element) -> Iterator[tuple[str, str]]:
+    """Target and path of each disk that is a block device."""
+    for disk in root.iterfind("devices/disk"):
+        source = disk.find("source")
+        if source is not None and source.get("dev"):
+            yield target_of(disk), source.get("dev", "")
 
 
 def target_of(disk: _Element) -> str:

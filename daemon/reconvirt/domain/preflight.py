@@ -16,6 +16,7 @@ from reconvirt.domain.migration import (
     Destination,
     Finding,
     Order,
+    block_devices,
     image_files,
     memory_in,
     target_of,
@@ -47,7 +48,7 @@ def preflight(
     findings += _system(root, destination, order)
     findings += _state(root, observed, order)
     findings += _options(order)
-    findings += _disks(root, order, hosts)
+    findings += _disks(root, order, hosts, destination)
     findings += _copies(root, order)
     findings += _backing(root, order, destination)
     findings += _devices(root, order)
@@ -127,7 +128,10 @@ def _options(order: Order) -> Iterator[Finding]:
 
 
 def _disks(
-    root: _Element, order: Order, hosts: tuple[HostManifest | None, HostManifest]
+    root: _Element,
+    order: Order,
+    hosts: tuple[HostManifest | None, HostManifest],
+    destination: Destination,
 ) -> Iterator[Finding]:
     here, there = hosts
     shared = [each for each in there.shared if here is not None and each in here.shared]
@@ -143,6 +147,13 @@ def _disks(
             )
             if order.offline:
                 remedy = "name its directory in storage.shared of both hosts, if they share it"
+            yield Finding(reason, remedy)
+    for name, path in block_devices(root):
+        if problem := destination.devices.get(path):
+            reason = f"{path}, the block device of {name}, {problem} at the destination"
+            remedy = (
+                "make it known there under the same name: device mapper's or udev's (chapter 15)"
+            )
             yield Finding(reason, remedy)
     for disk in root.iterfind("devices/disk"):
         if disk.find("transient") is not None:

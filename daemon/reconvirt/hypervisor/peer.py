@@ -7,7 +7,7 @@ from lxml import etree
 
 from reconvirt.domain.migration import Destination, Question
 from reconvirt.domain.observed import State
-from reconvirt.hypervisor import copies
+from reconvirt.hypervisor import block, copies
 from reconvirt.hypervisor.states import name_state
 
 _UNKNOWN = (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_CONFIG_UNSUPPORTED)
@@ -46,6 +46,7 @@ def inspect(connection: libvirt.virConnect, question: Question) -> Destination:
         ),
         arriving,
         copies.image_sizes(connection, question.backing),
+        devices=block.device_problems(connection, question.devices),
     )
 
 

@@ -62,6 +62,11 @@ def test_nothing_stands_against_a_plain_one() -> None:
         (server(disk("/srv/images/../own/a")), None, "not known to be on both"),
         (server(disk("/srv/images/a", "<mirror/>")), None, "block job"),
         (server(disk("/srv/images/a", "<transient/>")), None, "transient"),
+        (
+            server("<disk type='block'><source dev='/dev/a'/><target dev='vda'/></disk>"),
+            Destination(devices={"/dev/a": "is missing"}),
+            "/dev/a, the block device of vda, is missing at the destination",
+        ),
         (server(state=State.PAUSED, reason="I/O error"), None, "I/O error"),
         (server("<tpm/>", State.SHUTOFF), None, "TPM state"),
         (

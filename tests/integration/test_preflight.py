@@ -14,12 +14,12 @@ from testbed.guest import Guest
 Name = Callable[..., str]
 
 
-def check(two: Two, name: str, **spec: Any) -> str:
+def check(two: Two, name: str, status: int = 1, **spec: Any) -> str:
     """What stands against moving it, once it is there and paused."""
     spec = {"state": "paused", "host": "zhost1", **spec}
     two.desired.manifest(name, **spec)
     two.programs[0].apply(name)
-    return two.programs[0]("migrate", "--check", name, "zhost2", status=1)
+    return two.programs[0]("migrate", "--check", name, "zhost2", status=status)
 
 
 def test_a_bridge_is_missing(two: Two, unique_name: Name) -> None:
@@ -146,6 +146,53 @@ def test_a_block_device_is_missing(two: Two, unique_name: Name) -> None:
     assert f"{path}, the block device of vda, is missing at the destination" in missing
     assert "device mapper's or udev's" in missing
     assert "nothing stands against" in present
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("tcp://nowhere.invalid", "the name nowhere.invalid is not known here"),
+        ("tcp://{}.77", "port {} of {}.77 cannot be reached: No route to host"),
+        ("tcp://{}.2:{}", ""),
+    ],
+)
+def test_memory_cannot_be_sent_there(two: Two, unique_name: Name, uri: str, reason: str) -> None:
+    """A name that nobody knows, and an address that nobody has; a port of one's own is not asked."""
+    network = two.hosts[1].address.rpartition(".")[0]
+    port = two.hosts[1].port_max
+    uri, reason = (uri.format(network, port), reason.format(port, network))
+    two.desired.host(two.hosts[1], migration={"uri": uri, "port_max": port})
+
+    said = check(two, unique_name(), status=1 if reason else 0)
+
+    assert (reason or "nothing stands against") in said
+
+
+def test_a_firewall_is_in_the_way(two: Two, unique_name: Name) -> None:
+    """libvirt is reached, and the ports of migrations are not."""
+    name, second = unique_name(), two.hosts[1]
+    ports = f"{second.port_max - 99}:{second.port_max}"
+    rule = (
+        "INPUT",
+        "-p",
+        "tcp",
+        "--dport",
+        ports,
+        "-j",
+        "REJECT",
+        "--reject-with",
+        "icmp-host-prohibited",
+    )
+    subprocess.run(second.inside("iptables", "-A", *rule), check=True)
+    try:
+        closed = check(two, name)
+    finally:
+        subprocess.run(second.inside("iptables", "-D", *rule), check=True)
+    opened = two.programs[0]("migrate", "--check", name, "zhost2")
+
+    assert "nothing stands against" in opened
+    assert f"port {second.port_max} of {second.address}" in closed
+    assert "firewall (chapter 15)" in closed
 
 
 def test_options_exclude_each_other(two: Two, unique_name: Name) -> None:

@@ -307,6 +307,11 @@ class LibvirtHost:
         """How the other host reaches this one, after `listen`."""
         return f"qemu+tcp://{self.address}/system"
 
+    @property
+    def port_max(self) -> int:
+        """The last port at which virtual servers arrive, after `listen`."""
+        return MIGRATION_PORT + 100 * self.slot.number + 99
+
     def listen(self) -> None:
         """Have libvirtd listen for the other host, at `remote_uri`."""
         if self._listening:
@@ -319,7 +324,7 @@ class LibvirtHost:
             "qemu.conf": [
                 f'migration_host = "{self.address}"',
                 f"migration_port_min = {MIGRATION_PORT + 100 * self.slot.number}",
-                f"migration_port_max = {MIGRATION_PORT + 100 * self.slot.number + 99}",
+                f"migration_port_max = {self.port_max}",
             ],
         }
         for name, more in lines.items():

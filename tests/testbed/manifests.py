@@ -135,7 +135,7 @@ class Desired:
             "metadata": {"name": host.NAME},
             "spec": {
                 "uri": host.remote_uri,
-                "migration": {"uri": f"tcp://{host.address}"},
+                "migration": {"uri": f"tcp://{host.address}", "port_max": host.port_max},
                 "storage": {"shared": [str(host.images)]},
                 **spec,
             },

@@ -11,7 +11,7 @@ from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration_policy import MigrationPolicy
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.xmltree import parse_xml
-from reconvirt.manifest.host import HostManifest
+from reconvirt.manifest.host import LAST_PORT, HostManifest
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -90,6 +90,7 @@ class Destination:
             that are missing there are missing here.
         own_images: the same of this host.
         devices: what is the matter with block devices there, by path.
+        port_problem: why memory cannot be sent there; "" if it can, or that cannot be told.
     """
 
     there: State | None = None
@@ -104,6 +105,7 @@ class Destination:
     images: Mapping[str, int] = field(default_factory=dict)
     own_images: Mapping[str, int] = field(default_factory=dict)
     devices: Mapping[str, str] = field(default_factory=dict)
+    port_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Order:
         offline: whether only the definition moves.
         copied: the disks whose storage is copied, by target.dev.
         policy: how.
+        port_max: the last one at which libvirt has memory and storage arrive there.
     """
 
     uri: str
@@ -123,6 +126,7 @@ class Order:
     offline: bool
     copied: tuple[str, ...] = ()
     policy: MigrationPolicy = field(default_factory=MigrationPolicy)
+    port_max: int = LAST_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,8 @@ def make_order(desired: Desired, observed: Observed, host: HostManifest) -> Orde
     root = parse_xml(observed.live or observed.config)
     disks = {each.get("dev") for each in root.iterfind("devices/disk/target")}
     copied = () if offline else tuple(sorted(desired.policy.copied & disks))
-    return Order(host.uri, host.migrate_uri, offline, copied, desired.policy.migration)
+    uris = (host.uri, host.migrate_uri)
+    return Order(*uris, offline, copied, desired.policy.migration, host.port_max)
 
 
 def memory_of(observed: Observed) -> int:

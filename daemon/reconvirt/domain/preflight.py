@@ -53,6 +53,12 @@ def preflight(
     findings += _backing(root, order, destination)
     findings += _devices(root, order)
     findings += _networks(root, destination)
+    if destination.port_problem:
+        remedy = (
+            "see migration.uri and migration.port_max of the host, and open the ports of "
+            "/etc/libvirt/qemu.conf in its firewall (chapter 15)"
+        )
+        findings.append(Finding(destination.port_problem, remedy))
     return tuple(findings)
 
 

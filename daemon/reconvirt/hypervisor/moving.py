@@ -25,6 +25,7 @@ from reconvirt.domain.observed import Observed, State
 from reconvirt.hypervisor import copies, migrate, peer
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import translated
+from reconvirt.hypervisor.reach import port_problem
 from reconvirt.hypervisor.states import name_state
 
 _UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
@@ -34,7 +35,11 @@ def survey(here: Host, there: Host, observed: Observed, order: Order) -> Destina
     """What both hosts say of a virtual server that is to be moved."""
     question = ask_about(observed, order)
     found = there.inspect(question)
-    return replace(found, own_images=here.image_sizes(question.backing))
+    problem = ""
+    # Where something arrives now, it could be sent; and its QEMU listens to anybody.
+    if order.migrate_uri and not (order.offline or order.policy.tunnelled or found.arriving):
+        problem = port_problem(order.migrate_uri, order.port_max)
+    return replace(found, own_images=here.image_sizes(question.backing), port_problem=problem)
 
 
 class Host(Hypervisor):

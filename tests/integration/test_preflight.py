@@ -157,7 +157,7 @@ def test_a_block_device_is_missing(two: Two, unique_name: Name) -> None:
     ],
 )
 def test_memory_cannot_be_sent_there(two: Two, unique_name: Name, uri: str, reason: str) -> None:
-    """A name that nobody knows, and an address that nobody has; a port of one's own is not asked."""
+    """A name that nobody knows; an address that nobody has; a port that is stated is not asked."""
     network = two.hosts[1].address.rpartition(".")[0]
     port = two.hosts[1].port_max
     uri, reason = (uri.format(network, port), reason.format(port, network))

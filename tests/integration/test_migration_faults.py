@@ -119,6 +119,36 @@ def test_libvirt_is_silent(two: Two, unique_name: Name) -> None:
     assert len(re.findall("^GUEST-UP", console.text, re.MULTILINE)) == 1
 
 
+def test_a_person_ends_it(slowly: Slowly) -> None:
+    """It stays until he asks for it, even of a new daemon; the status says so."""
+    two, name = slowly.two, slowly.name
+
+    two.programs[0]("migrate", "--abort", name)
+    line = two.daemons[0].wait_for("refused", timeout=60, virtual_server=name)
+    two.daemons[0].kill()
+    two.daemons[0].start()
+    again = two.daemons[0].wait_for("refused", timeout=60, virtual_server=name)
+
+    assert "ended by hand" in line["message"]
+    assert f"reconvirt reconcile {name}" in again["message"]
+    assert "Stalled" in str(two.programs[0].json("get", name))
+    assert not two.daemons[0].logged("migration begun")
+    assert slowly.running() == [0]
+    two.programs[0]("reconcile", name)
+    two.wait_until_moving(name)
+
+
+def test_virsh_ends_it_and_the_manifest_changes(slowly: Slowly) -> None:
+    """It is as if reconvirt had been told; another manifest has it moved."""
+    two, name = slowly.two, slowly.name
+
+    two.hosts[0].virsh("domjobabort", name)
+    two.daemons[0].wait_for("refused", timeout=60, virtual_server=name)
+
+    assert slowly.running() == [0]
+    slowly.converges(1)
+
+
 def test_both_daemons_die(slowly: Slowly) -> None:
     """libvirt carries on; the daemons find the migration and go on with it."""
     for daemon in slowly.two.daemons:

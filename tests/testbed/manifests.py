@@ -127,12 +127,13 @@ class Desired:
         aside.replace(path)
         return path
 
-    def host(self, host: LibvirtHost, **spec: Any) -> Path:
-        """Write the manifest of a host that listens."""
+    def host(self, host: LibvirtHost, name: str = "", **spec: Any) -> Path:
+        """Write the manifest of a host that listens; perhaps by another name."""
+        name = name or host.NAME
         document = {
             "apiVersion": "reconvirt/v1",
             "kind": "Host",
-            "metadata": {"name": host.NAME},
+            "metadata": {"name": name},
             "spec": {
                 "uri": host.remote_uri,
                 "migration": {"uri": f"tcp://{host.address}", "port_max": host.port_max},
@@ -140,7 +141,7 @@ class Desired:
                 **spec,
             },
         }
-        return self._write(host.NAME, document)
+        return self._write(name, document)
 
     @property
     def os(self) -> Value:

@@ -44,8 +44,8 @@ def migrate(
 ) -> None:
     """Look whether a virtual server can be moved, or end a migration.
 
-    It is moved by its manifest: state another spec.host. What was ended is tried again as long
-    as the manifest says so.
+    It is moved by its manifest: state another spec.host. What was ended stays here until its
+    manifest changes, or 'reconvirt reconcile NAME' has it tried again.
 
     Exit codes: 0 nothing stands against it, or it was ended; 1 something does, or an error.
     """
@@ -74,12 +74,17 @@ def tell_findings(plan: Plan, wanted: Wanted, uri: str) -> Plan:
     moves = [each for each in plan.waiting if each.field == "host"]
     if not moves:
         return plan
-    host = str(moves[0].new)
-    try:
-        reasons = [str(each) for each in check_move(wanted, plan.name, host, uri)]
-    except Failure as failure:
-        reasons = [str(failure)]
-    told = (Change("host", moves[0].old, host, Effect.REFUSED, each) for each in reasons)
+    told: list[Change] = []
+    for host in wanted.inventory.destinations(wanted.desired[plan.name]):
+        try:
+            reasons = [str(each) for each in check_move(wanted, plan.name, host.name, uri)]
+        except Failure as failure:
+            reasons = [str(failure)]
+        if not reasons:
+            # The first one that can have it, as the daemon tries them.
+            rest = tuple(each for each in plan.waiting if each not in moves)
+            return replace(plan, waiting=(*rest, replace(moves[0], new=host.name)))
+        told += (Change("host", moves[0].old, host.name, Effect.REFUSED, each) for each in reasons)
     return replace(plan, refused=(*plan.refused, *told))
 
 

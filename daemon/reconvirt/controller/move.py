@@ -25,7 +25,7 @@ from reconvirt.domain.migration import (
 from reconvirt.domain.migration_errors import explain_failure
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.preflight import preflight
-from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.hypervisor.errors import Aborted, HypervisorError
 from reconvirt.hypervisor.moving import Host, survey
 from reconvirt.manifest.host import HostManifest
 
@@ -63,11 +63,13 @@ class Report:
         end: how it ended.
         message: one sentence for people.
         findings: what stands against it.
+        by_hand: whether a person has ended it.
     """
 
     end: End
     message: str
     findings: tuple[Finding, ...] = ()
+    by_hand: bool = False
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class Move:
         copies: keeps which images were made at the destination.
         on_progress: told how far it is.
         stopping: whether the daemon ends: libvirt goes on without it.
+        begins: whether it is begun, if it is not under way.
         aborted: why it is to end, if it is.
         progress: how far it is; None when it has ended.
         seen: how far it was when it was last asked.
@@ -94,11 +97,13 @@ class Move:
     copies: Copies
     on_progress: Callable[[str, Progress | None], None]
     stopping: threading.Event
+    begins: bool = True
     aborted: str = ""
     progress: Progress | None = None
     seen: Progress | None = None
     _error: str = field(default="", repr=False)
     _suspended: bool = False
+    _by_hand: bool = False
 
     @property
     def name(self) -> str:
@@ -133,6 +138,8 @@ class Move:
             return self._settle(here, there, None)
         running = here.progress(self.name) if observed.active else None
         if running is None:
+            if not self.begins:
+                return self._settle(here, there, observed)
             if there is None:
                 message = f"{self.destination.name} cannot be reached at {self.destination.uri}"
                 return Report(End.STAYED, message)
@@ -202,6 +209,8 @@ class Move:
     def _call(self, here: Host, order: Order) -> None:
         try:
             here.migrate(self.name, order)
+        except Aborted as error:
+            self._error, self._by_hand = str(error), not self.aborted
         except HypervisorError as error:
             self._error = str(error)
 
@@ -310,6 +319,12 @@ class Move:
         if ours.state is State.PAUSED and left:
             # The destination says that it has none: nobody else can have let it go on.
             here.resume(self.name)
+        if self._by_hand:
+            message = (
+                "its migration was ended by hand; it stays here until its manifest changes, or "
+                f"'reconvirt reconcile {self.name}' has it tried again"
+            )
+            return Report(End.STAYED, message, by_hand=True)
         if (finding := explain_failure(self._error)) is not None and not self.aborted:
             return _refused(finding)
         return Report(End.STAYED, f"{self._why()}; it stays here")

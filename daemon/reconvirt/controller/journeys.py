@@ -1,0 +1,83 @@
+"""Where virtual servers were sent, and which of them a person has had stay.
+
+libvirt does not tell to which host a migration goes that runs: a daemon that is started anew must
+know it, where several hosts may be the one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+
+from reconvirt.controller.kept import read_kept, write_kept
+from reconvirt.domain.desired import Desired
+
+
+class Journeys:
+    """Kept in a file, by the names of virtual servers.
+
+    Args:
+        state_directory: where it is.
+    """
+
+    def __init__(self, state_directory: Path) -> None:
+        self._file = state_directory / "journeys.json"
+        self._lock = threading.Lock()
+        self._kept: dict[str, Any] | None = None
+
+    def host(self, name: str) -> str:
+        """The host to which a virtual server was sent last; "" where it is not known."""
+        return str(self._of(name).get("host", ""))
+
+    def send(self, name: str, host: str) -> None:
+        """It is sent to a host; raises OSError if that cannot be kept."""
+        self._note(name, {"host": host})
+
+    def stay(self, name: str, why: str = "", desired: Desired | None = None) -> None:
+        """It has not been moved; with a manifest, since a person has ended it.
+
+        Raises:
+            OSError: that cannot be kept.
+        """
+        ended = {} if desired is None else {"ended": why, "wanted": _digest(desired)}
+        self._note(name, ended)
+
+    def release(self, name: str) -> None:
+        """It need not stay any more, if it had to."""
+        if "ended" in self._of(name):
+            self.stay(name)
+
+    def ended(self, desired: Desired) -> str:
+        """Why it is to stay until its manifest changes; "" if it is not."""
+        kept = self._of(desired.name)
+        return str(kept.get("ended", "")) if kept.get("wanted") == _digest(desired) else ""
+
+    def _of(self, name: str) -> dict[str, Any]:
+        with self._lock:
+            found: dict[str, Any] = self._read().get(name, {})
+            return found
+
+    def _note(self, name: str, what: dict[str, Any]) -> None:
+        with self._lock:
+            kept = self._read()
+            if kept.get(name, {}) == what:
+                return
+            kept.pop(name, None)
+            if what:
+                kept[name] = what
+            write_kept(self._file, kept)
+            self._kept = kept
+
+    def _read(self) -> dict[str, Any]:
+        if self._kept is None:
+            self._kept = read_kept(self._file)
+        return dict(self._kept or {})
+
+
+def _digest(desired: Desired) -> str:
+    """Equal as long as a manifest states the same, in each process."""
+    policy = (desired.policy.migration, sorted(desired.policy.copied))
+    stated = (desired.statement.to_json(), desired.state, desired.host, desired.hosts, policy)
+    return hashlib.sha256(repr(stated).encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -147,6 +148,26 @@ def test_virsh_ends_it_and_the_manifest_changes(slowly: Slowly) -> None:
 
     assert slowly.running() == [0]
     slowly.converges(1)
+
+
+def test_when_it_will_have_moved_is_told(slowly: Slowly) -> None:
+    """By get, once and going on, by describe, by why, and by the interface behind them."""
+    two, name = slowly.two, slowly.name
+    program = two.programs[0]
+
+    def told() -> dict[str, Any] | None:
+        migration = program.json("get", name)["virtualServers"][0]["migration"]
+        known = migration is not None and migration["expected_end"] is not None
+        return migration if known else None
+
+    migration = wait_until(told, 60, "the expected end")
+    assert 0 < migration["expected_end"] <= migration["remaining"]
+    left = r"about \d+ s to go"
+    assert re.search(left, program("get", name))
+    assert re.search(left, program("describe", name))
+    assert re.search(r"it is there in about \d+ s", program("why", name))
+    with program.follow("get", "--watch", name) as watching:
+        watching.wait_for(left)
 
 
 def test_both_daemons_die(slowly: Slowly) -> None:

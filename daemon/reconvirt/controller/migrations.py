@@ -288,6 +288,7 @@ def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:
         downtime_seconds=progress.downtime / 1000,
         data_bytes=progress.processed,
         remaining_bytes=progress.remaining,
+        expected_end_seconds=progress.expected_end if phase == "running" else None,
     )
 
 

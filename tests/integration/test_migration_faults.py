@@ -120,6 +120,21 @@ def test_libvirt_is_silent(two: Two, unique_name: Name) -> None:
     assert len(re.findall("^GUEST-UP", console.text, re.MULTILINE)) == 1
 
 
+def test_the_manifest_changes_back_while_no_daemon_is_there(slowly: Slowly) -> None:
+    """The next one knows where it goes, and ends it."""
+    two = slowly.two
+    two.daemons[0].kill()
+    slowly.want(0)
+    two.daemons[0].start()
+
+    line = two.daemons[0].wait_for("migration not done", timeout=60)
+
+    assert "it shall stay here" in line["message"]
+    assert slowly.running() == [0]
+    two.wait_for_move(slowly.name, 0)
+    assert slowly.boots() == 1
+
+
 def test_a_person_ends_it(slowly: Slowly) -> None:
     """It stays until he asks for it, even of a new daemon; the status says so."""
     two, name = slowly.two, slowly.name

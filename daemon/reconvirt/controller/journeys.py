@@ -11,8 +11,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from reconvirt.controller.kept import read_kept, write_kept
 from reconvirt.domain.desired import Desired
+
+_log = structlog.get_logger(__name__)
 
 
 class Journeys:
@@ -31,18 +35,22 @@ class Journeys:
         """The host to which a virtual server was sent last; "" where it is not known."""
         return str(self._of(name).get("host", ""))
 
+    def underway(self, name: str) -> str:
+        """The host to which it is on its way, for all that is known; "" for none."""
+        kept = self._of(name)
+        return "" if kept.get("arrived") else str(kept.get("host", ""))
+
     def send(self, name: str, host: str) -> None:
         """It is sent to a host; raises OSError if that cannot be kept."""
         self._note(name, {"host": host})
 
-    def stay(self, name: str, why: str = "", desired: Desired | None = None) -> None:
-        """It has not been moved; with a manifest, since a person has ended it.
+    def arrive(self, name: str, host: str) -> None:
+        """It has arrived there."""
+        self._keep(name, {"host": host, "arrived": True})
 
-        Raises:
-            OSError: that cannot be kept.
-        """
-        ended = {} if desired is None else {"ended": why, "wanted": _digest(desired)}
-        self._note(name, ended)
+    def stay(self, name: str, why: str = "", desired: Desired | None = None) -> None:
+        """It has not been moved; with a manifest, since a person has ended it."""
+        self._keep(name, {} if desired is None else {"ended": why, "wanted": _digest(desired)})
 
     def release(self, name: str) -> None:
         """It need not stay any more, if it had to."""
@@ -59,6 +67,13 @@ class Journeys:
             found: dict[str, Any] = self._read().get(name, {})
             return found
 
+    def _keep(self, name: str, what: dict[str, Any]) -> None:
+        try:
+            self._note(name, what)
+        except OSError as error:
+            # It holds as long as this daemon lives.
+            _log.error("not kept", file=str(self._file), virtual_server=name, error=str(error))
+
     def _note(self, name: str, what: dict[str, Any]) -> None:
         with self._lock:
             kept = self._read()
@@ -67,8 +82,8 @@ class Journeys:
             kept.pop(name, None)
             if what:
                 kept[name] = what
-            write_kept(self._file, kept)
             self._kept = kept
+            write_kept(self._file, kept)
 
     def _read(self) -> dict[str, Any]:
         if self._kept is None:

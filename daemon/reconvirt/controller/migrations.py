@@ -137,7 +137,7 @@ class Migrations:
                     move.abort(f"it shall be on {wanted[1][0].name}")
                 return Standing(_told(move), underway=True)
             # What an earlier process has begun may go on, whatever the manifest says by now.
-            sent = inventory.hosts.get(self._journeys.host(desired.name))
+            sent = inventory.hosts.get(self._journeys.underway(desired.name))
             if sent is None and (ended := self._journeys.ended(desired)):
                 return Standing(ended, report=Report(End.REFUSED, ended))
             past, now = self._past.get(desired.name), time.monotonic()
@@ -150,34 +150,53 @@ class Migrations:
                 self._waiting[desired.name] = destination.name
                 return Standing(f"it waits for a slot to move {slot}", underway=True)
             self._waiting.pop(desired.name, None)
-            move = Move(
-                desired,
-                self._uri,
-                inventory.hosts.get(inventory.own),
-                destination,
-                self._copies,
-                self._on_progress,
-                self._stopping,
-                begins=destination in wanted[1],
-            )
-            self._moves[desired.name] = move
+            move = self._begin(wanted, destination)
         self._history.tell(desired.name, "MigrationBegun", f"to {destination.name}")
+        return Standing(_told(move), underway=True)
+
+    def _begin(self, wanted: Wanted, destination: HostManifest) -> Move:
+        desired, inventory = wanted[0], self._inventory()
+        move = Move(
+            desired,
+            self._uri,
+            inventory.hosts.get(inventory.own),
+            destination,
+            self._copies,
+            self._on_progress,
+            self._stopping,
+            begins=destination in wanted[1],
+        )
+        self._moves[desired.name] = move
         name = f"migration-{desired.name}"
         # A host that is away may keep it waiting; the daemon's end does not.
         threading.Thread(
             target=self._carry_out, args=(move, wanted), name=name, daemon=True
         ).start()
-        return Standing(_told(move), underway=True)
+        return move
 
-    def abort(self, name: str, why: str) -> bool:
-        """End the migration of a virtual server; False if there is none."""
+    def end(self, desired: Desired, *, here: bool) -> bool:
+        """End the migration of a virtual server that shall stay here; False if there is none.
+
+        Called at each look.
+
+        Args:
+            desired: what is wanted of it.
+            here: whether it is here.
+        """
+        why = "it shall stay here"
         with self._lock:
-            self._waiting.pop(name, None)
-            move = self._moves.get(name)
-            if move is None:
-                return False
-            move.abort(why)
-            return True
+            self._waiting.pop(desired.name, None)
+            move = self._moves.get(desired.name)
+            sent = self._inventory().hosts.get(self._journeys.underway(desired.name))
+            if move is None and sent is not None and here:
+                # An earlier process has begun it.
+                move = self._begin((desired, ()), sent)
+            if move is not None:
+                move.abort(why)
+                return True
+        if here:
+            self._journeys.stay(desired.name)
+        return False
 
     def sent(self, name: str) -> str:
         """The host to which a virtual server was sent last; "" where it is not known."""
@@ -189,13 +208,8 @@ class Migrations:
             self._past.pop(desired.name, None)
             self._waiting.pop(desired.name, None)
         self._copies.arrived(desired.expected_uuid)
-
-    def stays(self, name: str) -> None:
-        """A virtual server is here, and shall be: what was kept of its last journey is of no use.
-
-        Called at each look: nothing is written where nothing is kept.
-        """
-        self._journeys.stay(name)
+        if sent := self._journeys.underway(desired.name):
+            self._journeys.arrive(desired.name, sent)
 
     def forget(self, name: str) -> None:
         """It is to be tried anew: somebody has said so."""
@@ -221,6 +235,8 @@ class Migrations:
         try:
             self._journeys.send(move.name, move.destination.name)
             report = move.run()
+        except OSError as error:
+            report = Report(End.UNSURE, f"what is to be known of it cannot be kept: {error}")
         except Exception:  # noqa: BLE001 - the slot must be free again, whatever happens
             _log.exception("unexpected error, please report it", virtual_server=move.name)
             report = Report(End.UNSURE, "an unexpected error, see the log")
@@ -243,8 +259,9 @@ class Migrations:
     def _note(self, move: Move, report: Report, wanted: Wanted) -> None:
         before = self._past.pop(move.name, None)
         if report.end is End.MOVED:
+            self._journeys.arrive(move.name, move.destination.name)
             return
-        if report.end in (End.STAYED, End.REFUSED):
+        if report.end is not End.UNSURE:
             by_hand = move.desired if report.by_hand else None
             self._journeys.stay(move.name, report.message, by_hand)
         if report.by_hand:

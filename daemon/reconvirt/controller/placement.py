@@ -77,12 +77,10 @@ class Placement:
         if elsewhere is not None:
             return self._elsewhere(desired, observed, elsewhere)
         migrations = self._migrations
-        if migrations is not None and migrations.abort(desired.name, "it shall stay here"):
+        if migrations is not None and migrations.end(desired, here=observed is not None):
             return self._outcome(desired, observed, "its migration is being ended", again=1.0)
         if observed is None:
             return self._new(desired, inventory)
-        if migrations is not None:
-            migrations.stays(desired.name)
         return self._here(desired, observed)
 
     def _here(self, desired: Desired, observed: Observed) -> Outcome | None:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _SECONDS = 5.0
+_NO_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 
 
 def port_problem(migrate_uri: str, port_max: int) -> str:
@@ -25,8 +26,10 @@ def port_problem(migrate_uri: str, port_max: int) -> str:
     host = parts.hostname or ""
     try:
         (family, *_, address), *_ = socket.getaddrinfo(host, port_max, type=socket.SOCK_STREAM)
-    except OSError as error:
-        return f"the name {host} is not known here: {error.strerror}"
+    except (socket.gaierror, UnicodeError) as error:
+        if isinstance(error, socket.gaierror) and error.errno not in _NO_NAME:
+            return ""  # nobody can be asked now, or not by this service
+        return f"the name {host} is not known here"
     if parts.port is not None:
         # Somebody else's memory may be arriving there.
         return _try(socket.socket(family, socket.SOCK_DGRAM), address, host)

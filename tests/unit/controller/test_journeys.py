@@ -15,7 +15,9 @@ def test_where_it_was_sent_is_known_to_a_new_daemon(tmp_path: Path) -> None:
     """Until it has turned out to be here."""
     Journeys(tmp_path).send("web1", "b")
 
-    assert Journeys(tmp_path).host("web1") == "b"
+    assert Journeys(tmp_path).underway("web1") == Journeys(tmp_path).host("web1") == "b"
+    Journeys(tmp_path).arrive("web1", "b")
+    assert (Journeys(tmp_path).underway("web1"), Journeys(tmp_path).host("web1")) == ("", "b")
     Journeys(tmp_path).stay("web1")
     assert Journeys(tmp_path).host("web1") == ""
 

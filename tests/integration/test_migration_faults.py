@@ -135,6 +135,31 @@ def test_the_manifest_changes_back_while_no_daemon_is_there(slowly: Slowly) -> N
     assert slowly.boots() == 1
 
 
+def test_the_daemon_dies_while_its_host_is_emptied(two: Two, unique_name: Name) -> None:
+    """On the way to the second choice: the next daemon goes on with that, not with the first."""
+    name = unique_name()
+    host, second = two.hosts
+    two.desired.manifest(name, host="zhost1", policy=SLOW)
+    two.start()
+    console = host.console(name)
+    console.wait_for("^GUEST cpus=")
+    away = f"qemu+tcp://{second.address.rpartition('.')[0]}.77/system"
+    two.desired.host(second, name="zhost3", uri=away)
+    two.desired.manifest(name, host="zhost1", hosts=["zhost3", "zhost2"], policy=SLOW)
+    two.desired.host(host, maintenance={"evacuate": True})
+    two.wait_until_moving(name)
+
+    two.daemons[0].kill()
+    two.daemons[0].start()
+    begun = two.daemons[0].wait_for("migration begun")
+    host.virsh("migrate-setspeed", name, "100")
+    two.wait_for_move(name, 1)
+
+    assert begun["message"] == "to zhost2"
+    two.daemons[0].wait_for("migration done", timeout=30)
+    assert len(re.findall("^GUEST-UP", console.text, re.MULTILINE)) == 1
+
+
 def test_a_person_ends_it(slowly: Slowly) -> None:
     """It stays until he asks for it, even of a new daemon; the status says so."""
     two, name = slowly.two, slowly.name

@@ -25,7 +25,7 @@ class Claim:
     Attributes:
         reason: why it must not be defined, started or resumed here now; "" if it may.
         host: the host that has it, or may have it; "" where that is nobody, or not known yet.
-        sure: whether that host has it, and does not only may.
+        sure: whether that host has it: it is not only possible, nor another one of its name.
     """
 
     reason: str
@@ -107,9 +107,9 @@ class InventoryClaims:
                     )
                 continue
             self._answered(host)
-            has = [each for key, each in answer.items() if key == uuid or each[0] == name]
-            for _, state, reason in has:
-                return Claim(_told(host, state, reason), host, sure=True)
+            for key, (called, state, reason) in answer.items():
+                if key == uuid or called == name:
+                    return Claim(_told(host, state, reason), host, sure=key == uuid)
         return unsure
 
 

@@ -87,8 +87,9 @@ class Journeys:
 
     def _read(self) -> dict[str, Any]:
         if self._kept is None:
-            self._kept = read_kept(self._file)
-        return dict(self._kept or {})
+            # One that cannot be read is told once: it is asked at each look.
+            self._kept = read_kept(self._file) or {}
+        return dict(self._kept)
 
 
 def _digest(desired: Desired) -> str:

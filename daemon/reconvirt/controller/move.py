@@ -217,7 +217,8 @@ class Move:
     def _watch(
         self, watch: Host, order: Order, observed: Observed, thread: threading.Thread | None
     ) -> None:
-        deadline = order.policy.deadline(memory_of(observed))
+        memory = memory_of(observed)
+        deadline = order.policy.deadline(memory)
         begun, downtime, late, ended = time.monotonic(), 0, False, False
         while not self.stopping.wait(POLL_SECONDS):
             if thread is not None and not thread.is_alive():
@@ -236,7 +237,7 @@ class Move:
             self._tell(progress)
             with contextlib.suppress(HypervisorError):
                 elapsed = max(progress.elapsed, time.monotonic() - begun)
-                allowed = order.policy.downtime_at(elapsed, memory_of(observed))
+                allowed = order.policy.downtime_at(elapsed, memory)
                 if allowed != downtime:
                     watch.set_downtime(self.name, allowed)
                     downtime = allowed

@@ -11,13 +11,11 @@ from reconvirt.domain.migration_errors import explain_failure
     ("error", "remedy"),
     [
         (
-            "internal error: unable to execute QEMU command 'migrate-set-capabilities': Postcopy "
-            "is not supported",
+            "unable to execute QEMU command 'migrate-set-capabilities': Postcopy is not supported",
             "vm.unprivileged_userfaultfd = 1",
         ),
         (
-            "Unsafe migration: Migration may lead to data corruption if disks use cache other "
-            "than none or directsync",
+            "Unsafe migration: Migration without shared storage is unsafe",
             "policy.migration.unsafe: true",
         ),
     ],

@@ -237,20 +237,19 @@ class Move:
             self._tell(progress)
             with contextlib.suppress(HypervisorError):
                 elapsed = max(progress.elapsed, time.monotonic() - begun)
-                allowed = order.policy.downtime_at(elapsed, memory)
-                if allowed != downtime:
-                    watch.set_downtime(self.name, allowed)
-                    downtime = allowed
                 if self.aborted and not ended:
                     watch.abort_migration(self.name)
                     ended = True
                 if deadline is not None and elapsed > deadline and not late:
-                    late = True
                     self._too_late(watch, order)
+                    late = True
+                allowed = order.policy.downtime_at(elapsed, memory)
+                if allowed != downtime:
+                    watch.set_downtime(self.name, allowed)
+                    downtime = allowed
 
     def _too_late(self, watch: Host, order: Order) -> None:
         policy = order.policy
-        _log.warning("migration takes too long", virtual_server=self.name, then=policy.on_timeout)
         if policy.on_timeout == "post-copy" and policy.post_copy:
             watch.start_post_copy(self.name)
         elif policy.on_timeout == "suspend":
@@ -259,6 +258,7 @@ class Move:
         else:
             self.abort("it took too long")
             watch.abort_migration(self.name)
+        _log.warning("migration takes too long", virtual_server=self.name, then=policy.on_timeout)
 
     def _settle(self, here: Host, there: Host | None, before: Observed | None) -> Report:
         """Read from both hosts where it is, and clean up where it is not.

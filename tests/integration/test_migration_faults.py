@@ -179,6 +179,22 @@ def test_a_person_ends_it(slowly: Slowly) -> None:
     two.wait_until_moving(name)
 
 
+def test_a_person_ends_what_an_earlier_daemon_has_begun(slowly: Slowly) -> None:
+    """The one that goes on with it is told by the command."""
+    two, name = slowly.two, slowly.name
+    two.daemons[0].kill()
+    two.daemons[0].start()
+    two.daemons[0].wait_for("migration begun")
+
+    two.programs[0]("migrate", "--abort", name)
+    line = two.daemons[0].wait_for("refused", timeout=60, virtual_server=name)
+
+    assert "ended by hand" in line["message"]
+    assert slowly.running() == [0]
+    again = two.programs[0]("migrate", "--abort", name, status=1)
+    assert "no job" in again.lower()
+
+
 def test_virsh_ends_it_and_the_manifest_changes(slowly: Slowly) -> None:
     """It is as if reconvirt had been told; another manifest has it moved."""
     two, name = slowly.two, slowly.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import click
 from reconvirt.cli import options, output
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import Wanted, read_source
+from reconvirt.controller.journeys import Journeys
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.migration import Finding, copied_images, make_order
@@ -53,9 +54,7 @@ def migrate(
         raise click.UsageError("state --check NAME HOST, or --abort NAME")
     config = options.read_config(config_file, desired=desired, connect=connect)
     if abort:
-        with _opened(config.connect) as here:
-            here.abort_migration(name)
-        output.console().print(f"{name}: its migration is being ended")
+        _abort(name, config.connect, Journeys(config.state_directory))
         return
     wanted = read_source(config)
     findings = check_move(wanted, name, host or "", config.connect)
@@ -67,6 +66,22 @@ def migrate(
     if form == "table" and not findings:
         click.echo(f"nothing stands against moving {name} to {host}")
     context.exit(REFUSED if findings else 0)
+
+
+def _abort(name: str, uri: str, journeys: Journeys) -> None:
+    told = f"{name}: its migration is being ended"
+    try:
+        journeys.wish(name, end=True)
+    except OSError as error:
+        told += f"; the daemon may try it again, as it cannot be told who has ended it: {error}"
+    try:
+        with _opened(uri) as here:
+            here.abort_migration(name)
+    except Failure:
+        with suppress(OSError):
+            journeys.wish(name, end=False)
+        raise
+    output.console().print(told, soft_wrap=True)
 
 
 def tell_findings(plan: Plan, wanted: Wanted, uri: str) -> Plan:

@@ -28,6 +28,7 @@ class Journeys:
 
     def __init__(self, state_directory: Path) -> None:
         self._file = state_directory / "journeys.json"
+        self._wishes = state_directory / "to-end.json"
         self._lock = threading.Lock()
         self._kept: dict[str, Any] | None = None
 
@@ -61,6 +62,29 @@ class Journeys:
         """Why it is to stay until its manifest changes; "" if it is not."""
         kept = self._of(desired.name)
         return str(kept.get("ended", "")) if kept.get("wanted") == _digest(desired) else ""
+
+    def wish(self, name: str, *, end: bool) -> None:
+        """A person wants its migration to end, or does not any more.
+
+        The command says so in a file of its own: a daemon that has found the migration under way is
+        not told by libvirt who has ended it.
+
+        Raises:
+            OSError: that cannot be kept.
+        """
+        wishes = read_kept(self._wishes) or {}
+        wishes.pop(name, None)
+        write_kept(self._wishes, {**wishes, name: True} if end else wishes)
+
+    def take_wish(self, name: str) -> bool:
+        """Whether a person wanted its migration to end, which it has."""
+        if name not in (read_kept(self._wishes) or {}):
+            return False
+        try:
+            self.wish(name, end=False)
+        except OSError as error:
+            _log.error("not kept", file=str(self._wishes), virtual_server=name, error=str(error))
+        return True
 
     def _of(self, name: str) -> dict[str, Any]:
         with self._lock:

@@ -28,6 +28,8 @@ def read_kept(file: Path) -> dict[str, Any] | None:
 def write_kept(file: Path, value: dict[str, Any]) -> None:
     """Keep it, so that a sudden end of the machine leaves it whole.
 
+    What root's commands keep belongs to whom the directory belongs to: the daemon need not be root.
+
     Raises:
         OSError: it cannot be kept; what was kept before still is.
     """
@@ -38,6 +40,9 @@ def write_kept(file: Path, value: dict[str, Any]) -> None:
             json.dump(value, stream, indent=2)
             stream.flush()
             os.fsync(stream.fileno())
+            if os.geteuid() == 0:
+                owner = file.parent.stat()
+                os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
         Path(path).replace(file)
     except BaseException:
         Path(path).unlink(missing_ok=True)

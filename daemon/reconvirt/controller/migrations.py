@@ -240,6 +240,9 @@ class Migrations:
         except Exception:  # noqa: BLE001 - the slot must be free again, whatever happens
             _log.exception("unexpected error, please report it", virtual_server=move.name)
             report = Report(End.UNSURE, "an unexpected error, see the log")
+        wished = self._journeys.take_wish(move.name)
+        if wished and report is not None and report.end is End.STAYED and not move.aborted:
+            report = move.ended_by_hand()
         with self._lock:
             del self._moves[move.name]
             if report is not None:

@@ -114,6 +114,14 @@ class Move:
         """Have it end; it goes on here."""
         self.aborted = why
 
+    def ended_by_hand(self) -> Report:
+        """What is to be said when a person has ended it."""
+        message = (
+            "its migration was ended by hand; it stays here until its manifest changes, or "
+            f"'reconvirt reconcile {self.name}' has it tried again"
+        )
+        return Report(End.STAYED, message, by_hand=True)
+
     def run(self) -> Report | None:
         """Move it, or go on with a migration that runs; None if the daemon ends meanwhile."""
         self._tell(Progress("preparing"))
@@ -321,11 +329,7 @@ class Move:
             # The destination says that it has none: nobody else can have let it go on.
             here.resume(self.name)
         if self._by_hand:
-            message = (
-                "its migration was ended by hand; it stays here until its manifest changes, or "
-                f"'reconvirt reconcile {self.name}' has it tried again"
-            )
-            return Report(End.STAYED, message, by_hand=True)
+            return self.ended_by_hand()
         if (finding := explain_failure(self._error)) is not None and not self.aborted:
             return _refused(finding)
         return Report(End.STAYED, f"{self._why()}; it stays here")

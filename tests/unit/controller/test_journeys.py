@@ -42,6 +42,18 @@ def test_what_a_person_has_ended_is_released_by_a_person(tmp_path: Path) -> None
     assert (journeys.ended(WEB1), journeys.host("web2")) == ("", "b")
 
 
+def test_the_command_tells_the_daemon_of_a_persons_wish(tmp_path: Path) -> None:
+    """Once, and of that virtual server alone."""
+    daemon, command = Journeys(tmp_path), Journeys(tmp_path)
+    for name in ("web1", "web2", "web3"):
+        command.wish(name, end=True)
+    command.wish("web3", end=False)
+
+    assert [daemon.take_wish(each) for each in ("web1", "web1", "web2", "web3")] == [
+        *(True, False, True, False),
+    ]
+
+
 def test_a_file_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
     """It is written anew."""
     (tmp_path / "journeys.json").write_text("{", encoding="utf-8")

@@ -71,6 +71,29 @@ def test_without_etcd_nothing_stops_and_nothing_starts(
     two.wait_for_move(other, 0, "paused")
 
 
+def test_the_claim_goes_where_an_evacuated_one_has_gone(
+    two: Two, etcd: EtcdServer, unique_name: Name
+) -> None:
+    """The first of its other hosts cannot be reached; the second has it, and its claim."""
+    name = unique_name()
+    two.desired.manifest(name, state="paused", host="zhost1", policy=UNSAFE)
+    two.start()
+    two.wait_for_move(name, 0, "paused")
+
+    away = f"qemu+tcp://{two.hosts[1].address.rpartition('.')[0]}.77/system"
+    two.desired.host(two.hosts[1], name="zhost3", uri=away)
+    two.desired.manifest(
+        name, state="paused", host="zhost1", hosts=["zhost3", "zhost2"], policy=UNSAFE
+    )
+    two.desired.host(two.hosts[0], maintenance={"evacuate": True})
+    two.wait_for_move(name, 1, "paused")
+
+    def follows() -> bool:
+        return etcd.values("/reconvirt/claims/") == ["zhost2"]
+
+    wait_until(follows, 60, "the claim to follow")
+
+
 def test_etcd_goes_in_the_middle_of_a_migration(
     two: Two, etcd: EtcdServer, unique_name: Name
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ Name = Callable[..., str]
 SLOW = {"migration": {"unsafe": True, "bandwidth": 1}}
 FAST = {"migration": {"unsafe": True}}
 RUNS = ("running", "paused")
+QEMU_DOWNTIME = 300
 
 
 class Slowly:
@@ -97,6 +99,133 @@ def test_the_source_dies(slowly: Slowly) -> None:
     assert second.names() == [slowly.name]
 
 
+def test_libvirt_is_silent(two: Two, unique_name: Name) -> None:
+    """The stated keepalive tells it in seconds; libvirt goes on, and so does the migration."""
+    name = unique_name()
+    host, keepalive = two.hosts[0], {"keepalive_interval": 1, "keepalive_count": 2}
+    policy = {"migration": {**SLOW["migration"], **keepalive}}
+    two.desired.manifest(name, host="zhost1", policy=policy)
+    two.start()
+    console = host.console(name)
+    console.wait_for("^GUEST cpus=")
+    two.desired.manifest(name, host="zhost2", policy=policy)
+    two.wait_until_moving(name)
+
+    with host.silent_libvirtd():
+        # Of the usual keepalive it would be 20 s.
+        two.daemons[0].wait_for("migration not done", timeout=15)
+    host.virsh("migrate-setspeed", name, "100")
+
+    two.wait_for_move(name, 1)
+    assert len(re.findall("^GUEST-UP", console.text, re.MULTILINE)) == 1
+
+
+def test_the_manifest_changes_back_while_no_daemon_is_there(slowly: Slowly) -> None:
+    """The next one knows where it goes, and ends it."""
+    two = slowly.two
+    two.daemons[0].kill()
+    slowly.want(0)
+    two.daemons[0].start()
+
+    line = two.daemons[0].wait_for("migration not done", timeout=60)
+
+    assert "it shall stay here" in line["message"]
+    assert slowly.running() == [0]
+    two.wait_for_move(slowly.name, 0)
+    assert slowly.boots() == 1
+
+
+def test_the_daemon_dies_while_its_host_is_emptied(two: Two, unique_name: Name) -> None:
+    """On the way to the second choice: the next daemon goes on with that, not with the first."""
+    name = unique_name()
+    host, second = two.hosts
+    two.desired.manifest(name, host="zhost1", policy=SLOW)
+    two.start()
+    console = host.console(name)
+    console.wait_for("^GUEST cpus=")
+    away = f"qemu+tcp://{second.address.rpartition('.')[0]}.77/system"
+    two.desired.host(second, name="zhost3", uri=away)
+    two.desired.manifest(name, host="zhost1", hosts=["zhost3", "zhost2"], policy=SLOW)
+    two.desired.host(host, maintenance={"evacuate": True})
+    two.wait_until_moving(name)
+
+    two.daemons[0].kill()
+    two.daemons[0].start()
+    begun = two.daemons[0].wait_for("migration begun")
+    host.virsh("migrate-setspeed", name, "100")
+    two.wait_for_move(name, 1)
+
+    assert begun["message"] == "to zhost2"
+    two.daemons[0].wait_for("migration done", timeout=30)
+    assert len(re.findall("^GUEST-UP", console.text, re.MULTILINE)) == 1
+
+
+def test_a_person_ends_it(slowly: Slowly) -> None:
+    """It stays until he asks for it, even of a new daemon; the status says so."""
+    two, name = slowly.two, slowly.name
+
+    two.programs[0]("migrate", "--abort", name)
+    line = two.daemons[0].wait_for("refused", timeout=60, virtual_server=name)
+    two.daemons[0].kill()
+    two.daemons[0].start()
+    again = two.daemons[0].wait_for("refused", timeout=60, virtual_server=name)
+
+    assert "ended by hand" in line["message"]
+    assert f"reconvirt reconcile {name}" in again["message"]
+    assert "Stalled" in str(two.programs[0].json("get", name))
+    assert not two.daemons[0].logged("migration begun")
+    assert slowly.running() == [0]
+    two.programs[0]("reconcile", name)
+    two.wait_until_moving(name)
+
+
+def test_a_person_ends_what_an_earlier_daemon_has_begun(slowly: Slowly) -> None:
+    """The one that goes on with it is told by the command."""
+    two, name = slowly.two, slowly.name
+    two.daemons[0].kill()
+    two.daemons[0].start()
+    two.daemons[0].wait_for("migration begun")
+
+    two.programs[0]("migrate", "--abort", name)
+    line = two.daemons[0].wait_for("refused", timeout=60, virtual_server=name)
+
+    assert "ended by hand" in line["message"]
+    assert slowly.running() == [0]
+    again = two.programs[0]("migrate", "--abort", name, status=1)
+    assert "no job" in again.lower()
+
+
+def test_virsh_ends_it_and_the_manifest_changes(slowly: Slowly) -> None:
+    """It is as if reconvirt had been told; another manifest has it moved."""
+    two, name = slowly.two, slowly.name
+
+    two.hosts[0].virsh("domjobabort", name)
+    two.daemons[0].wait_for("refused", timeout=60, virtual_server=name)
+
+    assert slowly.running() == [0]
+    slowly.converges(1)
+
+
+def test_when_it_will_have_moved_is_told(slowly: Slowly) -> None:
+    """By get, once and going on, by describe, by why, and by the interface behind them."""
+    two, name = slowly.two, slowly.name
+    program = two.programs[0]
+
+    def told() -> dict[str, Any] | None:
+        migration = program.json("get", name)["virtualServers"][0]["migration"]
+        known = migration is not None and migration["expected_end"] is not None
+        return migration if known else None
+
+    migration = wait_until(told, 60, "the expected end")
+    assert 0 < migration["expected_end"] <= migration["remaining"]
+    left = r"about \d+ s to go"
+    assert re.search(left, program("get", name))
+    assert re.search(left, program("describe", name))
+    assert re.search(r"it is there in about \d+ s", program("why", name))
+    with program.follow("get", "--watch", name) as watching:
+        watching.wait_for(left)
+
+
 def test_both_daemons_die(slowly: Slowly) -> None:
     """libvirt carries on; the daemons find the migration and go on with it."""
     for daemon in slowly.two.daemons:
@@ -156,6 +285,29 @@ def test_the_disk_of_the_destination_is_full(two: Two, unique_name: Name) -> Non
         two.stop()
         second.destroy_everything()
         subprocess.run(second.inside("umount", str(host.local)), check=True)
+
+
+def test_the_downtime_rises_to_its_limit(two: Two, unique_name: Name) -> None:
+    """Short ones are tried first; the stated one is the last."""
+    name = unique_name()
+    host = two.hosts[0]
+    policy = {"migration": {**SLOW["migration"], "max_downtime": 3200}}
+    two.desired.manifest(name, host="zhost1", policy=policy)
+    two.start()
+    host.console(name).wait_for("^GUEST cpus=")
+    two.desired.manifest(name, host="zhost2", policy=policy)
+    two.wait_until_moving(name)
+    seen: list[int] = []
+
+    def at_its_limit() -> bool:
+        seen.append(int(host.virsh("migrate-getmaxdowntime", name)))
+        return seen[-1] == 3200
+
+    wait_until(at_its_limit, 60, "the downtime to reach its limit")
+    raised = list(dict.fromkeys(each for each in seen if each != QEMU_DOWNTIME))
+    assert set(raised) <= {100, 200, 400, 800, 1600, 3200}
+    assert raised == sorted(raised)
+    assert len(raised) >= 4, seen
 
 
 def test_one_that_takes_too_long_stays(two: Two, unique_name: Name) -> None:

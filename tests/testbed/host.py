@@ -1,10 +1,12 @@
 """A private libvirt host: the machine's kernel and network, but its own libvirt."""
 
+import contextlib
 import itertools
 import os
+import signal
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -148,12 +150,47 @@ class LibvirtHost:
         process.kill()
         process.wait()
 
+    @contextlib.contextmanager
+    def silent_libvirtd(self) -> Iterator[None]:
+        """libvirtd answers nobody, and keeps its connections."""
+        process = self._daemons["libvirtd"]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
     def restart_libvirtd(self) -> None:
         """Stop libvirtd in good order, as an upgrade does, and start it again."""
         process = self._daemons["libvirtd"]
         process.terminate()
         process.wait(START_SECONDS)
         self.start_libvirtd()
+
+    @contextlib.contextmanager
+    def qemu_settings(self, *lines: str) -> Iterator[None]:
+        """libvirtd has these lines in its qemu.conf as well."""
+        path = self.directory / "etc" / "qemu.conf"
+        before = path.read_text(encoding="utf-8")
+        path.write_text(before + "\n".join(lines) + "\n", encoding="utf-8")
+        self.restart_libvirtd()
+        try:
+            yield
+        finally:
+            path.write_text(before, encoding="utf-8")
+            self.restart_libvirtd()
+
+    def log_monitors(self) -> Path:
+        """Have libvirtd log what it tells QEMU, until it is started anew; the log."""
+        path = self.directory / "monitors.log"
+        path.write_text("", encoding="utf-8")
+        admin = f"libvirtd:///system?socket={self.directory}/run/libvirt-admin-sock"
+        for setting in (
+            ("daemon-log-filters", "1:qemu.qemu_monitor"),
+            ("daemon-log-outputs", f"1:file:{path}"),
+        ):
+            subprocess.run(["virt-admin", "-q", "-c", admin, *setting], check=True)
+        return path
 
     # What tests do with it
 
@@ -272,6 +309,11 @@ class LibvirtHost:
         """How the other host reaches this one, after `listen`."""
         return f"qemu+tcp://{self.address}/system"
 
+    @property
+    def port_max(self) -> int:
+        """The last port at which virtual servers arrive, after `listen`."""
+        return MIGRATION_PORT + 100 * self.slot.number + 99
+
     def listen(self) -> None:
         """Have libvirtd listen for the other host, at `remote_uri`."""
         if self._listening:
@@ -284,7 +326,7 @@ class LibvirtHost:
             "qemu.conf": [
                 f'migration_host = "{self.address}"',
                 f"migration_port_min = {MIGRATION_PORT + 100 * self.slot.number}",
-                f"migration_port_max = {MIGRATION_PORT + 100 * self.slot.number + 99}",
+                f"migration_port_max = {self.port_max}",
             ],
         }
         for name, more in lines.items():

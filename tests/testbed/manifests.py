@@ -127,20 +127,21 @@ class Desired:
         aside.replace(path)
         return path
 
-    def host(self, host: LibvirtHost, **spec: Any) -> Path:
-        """Write the manifest of a host that listens."""
+    def host(self, host: LibvirtHost, name: str = "", **spec: Any) -> Path:
+        """Write the manifest of a host that listens; perhaps by another name."""
+        name = name or host.NAME
         document = {
             "apiVersion": "reconvirt/v1",
             "kind": "Host",
-            "metadata": {"name": host.NAME},
+            "metadata": {"name": name},
             "spec": {
                 "uri": host.remote_uri,
-                "migration": {"uri": f"tcp://{host.address}"},
+                "migration": {"uri": f"tcp://{host.address}", "port_max": host.port_max},
                 "storage": {"shared": [str(host.images)]},
                 **spec,
             },
         }
-        return self._write(host.NAME, document)
+        return self._write(name, document)
 
     @property
     def os(self) -> Value:

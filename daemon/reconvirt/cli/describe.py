@@ -11,6 +11,7 @@ import yaml
 from rich.console import RenderableType
 from rich.syntax import Syntax
 
+from reconvirt.api.moving import MigrationAnswer, tell_progress
 from reconvirt.api.wire import as_json
 from reconvirt.cli import options, output
 from reconvirt.cli.asking import ask
@@ -97,6 +98,7 @@ def _facts(status: Mapping[str, Any]) -> RenderableType:
     held = hold and f"{hold['reason']} ({hold['who']}{_since(hold['since'])})"
     vcpus = None if status["vcpus"] is None else f"{status['vcpus']} of {status['vcpus_maximum']}"
     labels = ", ".join(f"{name}={word}" for name, word in status["labels"].items())
+    migration = status["migration"]
     phase = output.styled(Phase(status["phase"]))
     rows = output.table("", "")
     rows.show_header = False
@@ -105,6 +107,7 @@ def _facts(status: Mapping[str, Any]) -> RenderableType:
         "State": state,
         "Status": None,
         "Step": status["step"],
+        "Migration": migration and tell_progress(MigrationAnswer(**migration)),
         "Held": held,
         "vCPUs": vcpus,
         "Memory": status["memory"],

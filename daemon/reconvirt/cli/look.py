@@ -90,7 +90,8 @@ def look(config: Config, name: str | None = None) -> Look:
     )
     for key, plan in plans.items():
         hold = find_hold(holds, chosen[key])
-        outcome = _outcome(plan, observed.get(key), hold, wanted.inventory.destination(chosen[key]))
+        other = wanted.inventory.destination(chosen[key], observed.get(key))
+        outcome = _outcome(plan, observed.get(key), hold, other)
         manifest = wanted.snapshot.manifests[key]
         book.update(
             outcome,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import Wanted, read_source
+from reconvirt.controller.journeys import Journeys
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
-from reconvirt.domain.migration import Finding, ask_about, image_sizes, make_order
+from reconvirt.domain.migration import Finding, copied_images, make_order
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.events import start_event_loop
-from reconvirt.hypervisor.moving import Host
+from reconvirt.hypervisor.moving import Host, survey
 
 REFUSED = 1
 
@@ -49,16 +50,14 @@ def migrate(
 ) -> None:
     """Look whether a virtual server can be moved, or end a migration.
 
-    It is moved by its manifest: state another spec.host. What was ended is tried again as long
-    as the manifest says so.
+    It is moved by its manifest: state another spec.host. What was ended stays here until its
+    manifest changes, or 'reconvirt reconcile NAME' has it tried again.
     """
     if check == abort:
         raise click.UsageError("state --check NAME HOST, or --abort NAME")
     config = options.read_config(config_file, desired=desired, connect=connect)
     if abort:
-        with _opened(config.connect) as here:
-            here.abort_migration(name)
-        output.console().print(f"{name}: its migration is being ended")
+        _abort(name, config.connect, Journeys(config.state_directory))
         return
     wanted = read_source(config)
     findings = check_move(wanted, name, host or "", config.connect)
@@ -72,17 +71,38 @@ def migrate(
     context.exit(REFUSED if findings else 0)
 
 
+def _abort(name: str, uri: str, journeys: Journeys) -> None:
+    told = f"{name}: its migration is being ended"
+    try:
+        journeys.wish(name, end=True)
+    except OSError as error:
+        told += f"; the daemon may try it again, as it cannot be told who has ended it: {error}"
+    try:
+        with _opened(uri) as here:
+            here.abort_migration(name)
+    except Failure:
+        with suppress(OSError):
+            journeys.wish(name, end=False)
+        raise
+    output.console().print(told, soft_wrap=True)
+
+
 def tell_findings(plan: Plan, wanted: Wanted, uri: str) -> Plan:
     """The plan, with what stands against moving its virtual server, if it is to be moved."""
     moves = [each for each in plan.waiting if each.field == "host"]
     if not moves:
         return plan
-    host = str(moves[0].new)
-    try:
-        reasons = [str(each) for each in check_move(wanted, plan.name, host, uri)]
-    except Failure as failure:
-        reasons = [str(failure)]
-    told = (Change("host", moves[0].old, host, Effect.REFUSED, each) for each in reasons)
+    told: list[Change] = []
+    for host in wanted.inventory.destinations(wanted.desired[plan.name]):
+        try:
+            reasons = [str(each) for each in check_move(wanted, plan.name, host.name, uri)]
+        except Failure as failure:
+            reasons = [str(failure)]
+        if not reasons:
+            # The first one that can have it, as the daemon tries them.
+            rest = tuple(each for each in plan.waiting if each not in moves)
+            return replace(plan, waiting=(*rest, replace(moves[0], new=host.name)))
+        told += (Change("host", moves[0].old, host.name, Effect.REFUSED, each) for each in reasons)
     return replace(plan, refused=(*plan.refused, *told))
 
 
@@ -103,11 +123,11 @@ def check_move(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding,
             raise Failure(f"{name} is not on this host")
         order = make_order(desired, observed, hosts[host])
         pair = (hosts.get(wanted.inventory.own), hosts[host])
-        findings = preflight(observed, order, pair, there.inspect(ask_about(observed)))
-        for path, _ in image_sizes(observed, order).values():
-            if there.image_is_there(path):
+        findings = preflight(observed, order, pair, survey(here, there, observed, order))
+        for image in copied_images(observed, order).values():
+            if there.image_is_there(image.path):
                 remedy = "it is never overwritten: move it away, if nobody needs it"
-                findings += (Finding(f"{host} has something at {path}", remedy),)
+                findings += (Finding(f"{host} has something at {image.path}", remedy),)
         return findings
 
 

@@ -25,10 +25,12 @@ class Claim:
     Attributes:
         reason: why it must not be defined, started or resumed here now; "" if it may.
         host: the host that has it, or may have it; "" where that is nobody, or not known yet.
+        sure: whether that host has it: it is not only possible, nor another one of its name.
     """
 
     reason: str
     host: str = ""
+    sure: bool = False
 
 
 FREE = Claim("")
@@ -94,20 +96,21 @@ class InventoryClaims:
 
     def _judge(self, name: str, uuid: str, found: Round) -> Claim:
         fenced = self._fenced()
+        unsure = FREE
         for host, answer in found.answers.items():
             if isinstance(answer, str):
-                if host not in fenced:
-                    return Claim(
+                if host not in fenced and unsure == FREE:
+                    unsure = Claim(
                         f"{host} may have it, which cannot be asked ({answer}); if it is off for "
                         f"sure, 'reconvirt host fenced {host}' says so",
                         host,
                     )
                 continue
             self._answered(host)
-            has = [each for key, each in answer.items() if key == uuid or each[0] == name]
-            for _, state, reason in has:
-                return Claim(_told(host, state, reason), host)
-        return FREE
+            for key, (called, state, reason) in answer.items():
+                if key == uuid or called == name:
+                    return Claim(_told(host, state, reason), host, sure=key == uuid)
+        return unsure
 
 
 def _told(host: str, state: State, reason: str) -> str:

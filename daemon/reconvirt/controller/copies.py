@@ -6,15 +6,10 @@ removed.
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 import threading
 from pathlib import Path
 
-import structlog
-
-_log = structlog.get_logger(__name__)
+from reconvirt.controller.kept import read_kept, write_kept
 
 
 class Copies:
@@ -58,28 +53,10 @@ class Copies:
                 self._write(kept)
 
     def _read(self) -> dict[str, list[str]]:
-        if self._kept is not None:
-            return dict(self._kept)
-        try:
-            found: dict[str, list[str]] = json.loads(self._file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            found = {}
-        except (OSError, ValueError) as error:
-            _log.error("made images cannot be read", file=str(self._file), error=str(error))
-            return {}
-        self._kept = found
-        return dict(found)
+        if self._kept is None:
+            self._kept = read_kept(self._file)
+        return dict(self._kept or {})
 
     def _write(self, kept: dict[str, list[str]]) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        number, path = tempfile.mkstemp(prefix=f".{self._file.name}.", dir=self._file.parent)
-        try:
-            with os.fdopen(number, "w", encoding="utf-8") as stream:
-                json.dump(kept, stream, indent=2)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(path).replace(self._file)
-            self._kept = kept
-        except BaseException:
-            Path(path).unlink(missing_ok=True)
-            raise
+        write_kept(self._file, kept)
+        self._kept = kept

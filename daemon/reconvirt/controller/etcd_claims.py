@@ -123,6 +123,7 @@ class EtcdClaims:
             f"{found.value} has its claim, {how}; it gives it away when it has moved it, or, if it "
             f"is off for sure, 'reconvirt host fenced {found.value}' says so",
             found.value,
+            sure=True,
         )
 
     def _key(self, uuid: str) -> str:

@@ -29,6 +29,8 @@ def _sentences(status: Status, fleet: Fleet) -> Iterator[str]:
         yield f"{_sentence(status.message)} Nothing is waited for."
     elif status.phase is not Phase.WAITING_FOR_RESTART:
         yield _sentence(status.message)
+    if (end := status.migration.expected_end if status.migration else None) is not None:
+        yield f"At this speed it is there in about {end:.0f} s."
     restart = [each for each in status.waiting if each.effect is Effect.NEXT_START]
     if restart:
         yield f"These changes wait for a restart: {describe_changes(restart)}."

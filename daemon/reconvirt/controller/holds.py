@@ -7,14 +7,14 @@ beside and renamed.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
+
+from reconvirt.controller.kept import write_kept
 
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class Holds:
     def _change(self, holds: dict[str, Hold]) -> None:
         with self._lock:
             if self._file is not None:
-                _write(self._file, holds)
+                write_kept(self._file, {name: asdict(hold) for name, hold in holds.items()})
             self._holds = holds
 
 
@@ -94,17 +94,3 @@ def _read(file: Path) -> Mapping[str, Hold]:
         # loudly. The file stays as it is until the next hold.
         _log.error("holds cannot be read", file=str(file), error=str(error))
         return {}
-
-
-def _write(file: Path, holds: Mapping[str, Hold]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    number, path = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as stream:
-            json.dump({name: asdict(hold) for name, hold in holds.items()}, stream, indent=2)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(path).replace(file)
-    except BaseException:
-        Path(path).unlink(missing_ok=True)
-        raise

@@ -13,6 +13,7 @@ from reconvirt.controller.dependencies import Afar
 from reconvirt.controller.etcd import Etcd
 from reconvirt.controller.etcd_claims import EtcdClaims
 from reconvirt.controller.history import History
+from reconvirt.controller.journeys import Journeys
 from reconvirt.controller.migrations import Migrations
 from reconvirt.controller.placement import Placement
 from reconvirt.domain.migration import Progress
@@ -48,6 +49,7 @@ class House:
             on_progress,
             history,
             Copies(config.state_directory),
+            Journeys(config.state_directory),
         )
         asking = InventoryClaims(self.census, self.fenced.names, self.fenced.release)
         claims: Claims = asking

@@ -6,16 +6,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import structlog
 
 from reconvirt.controller.copies import Copies
 from reconvirt.controller.history import History
+from reconvirt.controller.journeys import Journeys
 from reconvirt.controller.move import End, Move, Report
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.placing import Inventory
+from reconvirt.manifest.host import HostManifest
 from reconvirt.metrics.fleet import Migration
 
 _FIRST_PAUSE = 10.0
@@ -42,14 +45,27 @@ class Standing:
     report: Report | None = None
 
 
-@dataclass(slots=True)
-class _Past:
-    """The last tries to move one virtual server the same way."""
+Wanted: TypeAlias = tuple[Desired, tuple[HostManifest, ...]]
+"""What is to be moved, and where to: the first of these hosts that it can be moved to."""
 
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The last tries to move one virtual server the same way.
+
+    Attributes:
+        wanted: which way.
+        report: what came of the last one, or of one to each host.
+        tried: what came of those to hosts before the one that is next.
+        not_before: when the next is made, on the monotonic clock.
+        failures: how often all hosts were tried.
+    """
+
+    wanted: Wanted
     report: Report
-    not_before: float
-    failures: int
-    wanted: tuple[Desired, str]
+    tried: Mapping[str, Report] = field(default_factory=dict)
+    not_before: float = 0.0
+    failures: int = 0
 
 
 class Migrations:
@@ -63,6 +79,7 @@ class Migrations:
         on_progress: told how far each is, and None at its end.
         history: told beginning and end.
         copies: keeps which images were made at other hosts.
+        journeys: keeps where virtual servers were sent.
     """
 
     def __init__(
@@ -73,8 +90,10 @@ class Migrations:
         on_progress: Callable[[str, Progress | None], None],
         history: History,
         copies: Copies,
+        journeys: Journeys,
     ) -> None:
         self._uri = uri
+        self._journeys = journeys
         self._copies = copies
         self._inventory = inventory
         self._wake = wake
@@ -84,7 +103,7 @@ class Migrations:
         self._lock = threading.Lock()
         self._moves: dict[str, Move] = {}
         self._waiting: dict[str, str] = {}
-        self._past: dict[str, _Past] = {}
+        self._past: dict[str, Past] = {}
         self._last: dict[str, Migration] = {}
         self._ended: Counter[End] = Counter()
 
@@ -106,61 +125,97 @@ class Migrations:
         return name in self._moves
 
     def move(self, desired: Desired) -> Standing:
-        """Have a virtual server moved where it shall be; returns at once."""
+        """Have a virtual server that is here moved where it shall be; returns at once."""
         inventory = self._inventory()
-        destination = inventory.destination(desired)
-        if destination is None:
+        wanted = (desired, inventory.destinations(desired))
+        if not wanted[1]:
             return Standing("it shall stay here")
         with self._lock:
             move = self._moves.get(desired.name)
             if move is not None:
-                if move.destination.name != destination.name:
-                    move.abort(f"it shall be on {destination.name}")
+                if move.destination not in wanted[1]:
+                    move.abort(f"it shall be on {wanted[1][0].name}")
                 return Standing(_told(move), underway=True)
+            # What an earlier process has begun may go on, whatever the manifest says by now.
+            sent = inventory.hosts.get(self._journeys.underway(desired.name))
+            if sent is None and (ended := self._journeys.ended(desired)):
+                return Standing(ended, report=Report(End.REFUSED, ended))
             past, now = self._past.get(desired.name), time.monotonic()
-            wanted = (desired, repr(destination))
             if past is not None and past.wanted == wanted and now < past.not_before:
                 return Standing(past.report.message, False, past.not_before - now, past.report)
+            tried = past.tried if past is not None and past.wanted == wanted else {}
+            left = (each for each in wanted[1] if each.name not in tried)
+            destination = sent or next(left, wanted[1][0])
             if (slot := self._full(inventory, destination.name)) is not None:
                 self._waiting[desired.name] = destination.name
                 return Standing(f"it waits for a slot to move {slot}", underway=True)
             self._waiting.pop(desired.name, None)
-            move = Move(
-                desired,
-                self._uri,
-                inventory.hosts.get(inventory.own),
-                destination,
-                self._copies,
-                self._on_progress,
-                self._stopping,
-            )
-            self._moves[desired.name] = move
+            move = self._begin(wanted, destination)
         self._history.tell(desired.name, "MigrationBegun", f"to {destination.name}")
+        return Standing(_told(move), underway=True)
+
+    def _begin(self, wanted: Wanted, destination: HostManifest) -> Move:
+        desired, inventory = wanted[0], self._inventory()
+        move = Move(
+            desired,
+            self._uri,
+            inventory.hosts.get(inventory.own),
+            destination,
+            self._copies,
+            self._on_progress,
+            self._stopping,
+            begins=destination in wanted[1],
+        )
+        self._moves[desired.name] = move
         name = f"migration-{desired.name}"
         # A host that is away may keep it waiting; the daemon's end does not.
         threading.Thread(
             target=self._carry_out, args=(move, wanted), name=name, daemon=True
         ).start()
-        return Standing(_told(move), underway=True)
+        return move
 
-    def abort(self, name: str, why: str) -> bool:
-        """End the migration of a virtual server; False if there is none."""
+    def end(self, desired: Desired, *, here: bool) -> bool:
+        """End the migration of a virtual server that shall stay here; False if there is none.
+
+        Called at each look.
+
+        Args:
+            desired: what is wanted of it.
+            here: whether it is here.
+        """
+        why = "it shall stay here"
         with self._lock:
-            self._waiting.pop(name, None)
-            move = self._moves.get(name)
-            if move is None:
-                return False
-            move.abort(why)
-            return True
+            self._waiting.pop(desired.name, None)
+            move = self._moves.get(desired.name)
+            sent = self._inventory().hosts.get(self._journeys.underway(desired.name))
+            if move is None and sent is not None and here:
+                # An earlier process has begun it.
+                move = self._begin((desired, ()), sent)
+            if move is not None:
+                move.abort(why)
+                return True
+        if here:
+            self._journeys.stay(desired.name)
+        return False
+
+    def sent(self, name: str) -> str:
+        """The host to which a virtual server was sent last; "" where it is not known."""
+        return self._journeys.host(name)
 
     def gone(self, desired: Desired) -> None:
         """A virtual server that shall be elsewhere is not here."""
-        self.forget(desired.name)
+        with self._lock:
+            self._past.pop(desired.name, None)
+            self._waiting.pop(desired.name, None)
         self._copies.arrived(desired.expected_uuid)
+        if sent := self._journeys.underway(desired.name):
+            self._journeys.arrive(desired.name, sent)
 
     def forget(self, name: str) -> None:
-        """It is to be tried anew, or not at all."""
+        """It is to be tried anew: somebody has said so."""
         with self._lock:
+            if name not in self._moves:
+                self._journeys.release(name)
             self._past.pop(name, None)
             self._waiting.pop(name, None)
 
@@ -176,16 +231,22 @@ class Migrations:
         going = [each for each in self._moves.values() if each.destination.name == destination]
         return f"to {destination}" if len(going) >= other.slots_in else None
 
-    def _carry_out(self, move: Move, wanted: tuple[Desired, str]) -> None:
+    def _carry_out(self, move: Move, wanted: Wanted) -> None:
         try:
+            self._journeys.send(move.name, move.destination.name)
             report = move.run()
+        except OSError as error:
+            report = Report(End.UNSURE, f"what is to be known of it cannot be kept: {error}")
         except Exception:  # noqa: BLE001 - the slot must be free again, whatever happens
             _log.exception("unexpected error, please report it", virtual_server=move.name)
             report = Report(End.UNSURE, "an unexpected error, see the log")
+        wished = self._journeys.take_wish(move.name)
+        if wished and report is not None and report.end is End.STAYED and not move.aborted:
+            report = move.ended_by_hand()
         with self._lock:
             del self._moves[move.name]
             if report is not None:
-                self._note(move.name, report, wanted)
+                self._note(move, report, wanted)
                 phase = "succeeded" if report.end is End.MOVED else "failed"
                 self._last[move.name] = _as_metric(move.name, phase, move.seen)
                 self._ended[report.end] += 1
@@ -198,15 +259,42 @@ class Migrations:
         for name in (move.name, *waiting):
             self._wake(name)
 
-    def _note(self, name: str, report: Report, wanted: tuple[Desired, str]) -> None:
-        before = self._past.pop(name, None)
+    def _note(self, move: Move, report: Report, wanted: Wanted) -> None:
+        before = self._past.pop(move.name, None)
         if report.end is End.MOVED:
+            self._journeys.arrive(move.name, move.destination.name)
             return
-        failures = before.failures + 1 if before is not None and before.wanted == wanted else 1
-        pause = min(_FIRST_PAUSE * 2 ** (failures - 1), _LONGEST_PAUSE)
-        if report.end is End.FULL:
-            pause, failures = _FULL_PAUSE, 0
-        self._past[name] = _Past(report, time.monotonic() + pause, failures, wanted)
+        if report.end is not End.UNSURE:
+            by_hand = move.desired if report.by_hand else None
+            self._journeys.stay(move.name, report.message, by_hand)
+        if report.by_hand:
+            return
+        if before is None or before.wanted != wanted:
+            before = Past(wanted, report)
+        self._past[move.name] = next_try(before, move.destination.name, report, time.monotonic())
+
+
+def next_try(before: Past, host: str, report: Report, now: float) -> Past:
+    """What is to be tried after a migration that has not been."""
+    if report.end is End.FULL:
+        return replace(before, report=report, not_before=now + _FULL_PAUSE, failures=0)
+    pause = min(_FIRST_PAUSE * 2**before.failures, _LONGEST_PAUSE)
+    later = replace(before, report=report, not_before=now + pause, failures=before.failures + 1)
+    if report.end is End.UNSURE:
+        return later
+    tried = {**before.tried, host: report}
+    if any(each.name not in tried for each in before.wanted[1]):
+        return replace(before, report=report, tried=tried, not_before=now)
+    return replace(later, report=_none_of(tried), tried={})
+
+
+def _none_of(tried: Mapping[str, Report]) -> Report:
+    """What is to be said of one that no host can have."""
+    if len(tried) == 1:
+        return next(iter(tried.values()))
+    told = "; ".join(f"{host}: {report.message}" for host, report in tried.items())
+    findings = tuple(each for report in tried.values() for each in report.findings)
+    return Report(End.REFUSED, f"none of its hosts can have it: {told}", findings)
 
 
 def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:
@@ -220,6 +308,7 @@ def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:
         downtime_seconds=progress.downtime / 1000,
         data_bytes=progress.processed,
         remaining_bytes=progress.remaining,
+        expected_end_seconds=progress.expected_end if phase == "running" else None,
     )
 
 

@@ -18,15 +18,15 @@ from reconvirt.domain.migration import (
     Finding,
     Order,
     Progress,
-    ask_about,
-    image_sizes,
+    copied_images,
     make_order,
     memory_of,
 )
+from reconvirt.domain.migration_errors import explain_failure
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.preflight import preflight
-from reconvirt.hypervisor.errors import HypervisorError
-from reconvirt.hypervisor.moving import Host
+from reconvirt.hypervisor.errors import Aborted, HypervisorError
+from reconvirt.hypervisor.moving import Host, survey
 from reconvirt.manifest.host import HostManifest
 
 POLL_SECONDS = 0.5
@@ -63,11 +63,13 @@ class Report:
         end: how it ended.
         message: one sentence for people.
         findings: what stands against it.
+        by_hand: whether a person has ended it.
     """
 
     end: End
     message: str
     findings: tuple[Finding, ...] = ()
+    by_hand: bool = False
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class Move:
         copies: keeps which images were made at the destination.
         on_progress: told how far it is.
         stopping: whether the daemon ends: libvirt goes on without it.
+        begins: whether it is begun, if it is not under way.
         aborted: why it is to end, if it is.
         progress: how far it is; None when it has ended.
         seen: how far it was when it was last asked.
@@ -94,11 +97,13 @@ class Move:
     copies: Copies
     on_progress: Callable[[str, Progress | None], None]
     stopping: threading.Event
+    begins: bool = True
     aborted: str = ""
     progress: Progress | None = None
     seen: Progress | None = None
     _error: str = field(default="", repr=False)
     _suspended: bool = False
+    _by_hand: bool = False
 
     @property
     def name(self) -> str:
@@ -109,15 +114,23 @@ class Move:
         """Have it end; it goes on here."""
         self.aborted = why
 
+    def ended_by_hand(self) -> Report:
+        """What is to be said when a person has ended it."""
+        message = (
+            "its migration was ended by hand; it stays here until its manifest changes, or "
+            f"'reconvirt reconcile {self.name}' has it tried again"
+        )
+        return Report(End.STAYED, message, by_hand=True)
+
     def run(self) -> Report | None:
         """Move it, or go on with a migration that runs; None if the daemon ends meanwhile."""
         self._tell(Progress("preparing"))
         here = there = None
         try:
-            here = Host(self.source_uri)
+            here = Host(self.source_uri, self.desired.policy.migration)
             with contextlib.suppress(HypervisorError):
                 # A migration that runs goes on, whether or not the other host can be asked.
-                there = Host(self.destination.uri)
+                there = Host(self.destination.uri, self.desired.policy.migration)
             return self._run(here, there)
         except HypervisorError as error:
             return Report(End.UNSURE, f"not to be told: {error}")
@@ -133,6 +146,8 @@ class Move:
             return self._settle(here, there, None)
         running = here.progress(self.name) if observed.active else None
         if running is None:
+            if not self.begins:
+                return self._settle(here, there, observed)
             if there is None:
                 message = f"{self.destination.name} cannot be reached at {self.destination.uri}"
                 return Report(End.STAYED, message)
@@ -149,10 +164,10 @@ class Move:
             report = self._settle(here, there, observed)
             if report.end is not End.STAYED:
                 return report
-        found = there.inspect(ask_about(observed))
+        order = make_order(self.desired, observed, self.destination)
+        found = survey(here, there, observed, order)
         if found.arriving >= self.destination.slots_in:
             return Report(End.FULL, f"{self.destination.name} takes no more at a time")
-        order = make_order(self.desired, observed, self.destination)
         findings = preflight(observed, order, (self.source, self.destination), found)
         if findings:
             return _refused(*findings)
@@ -164,17 +179,17 @@ class Move:
         """Make the images at the destination that storage is copied to."""
         host, uuid = self.destination.name, observed.uuid
         self._remove_images(there, uuid)
-        wanted = image_sizes(observed, order)
-        for path, _ in wanted.values():
+        wanted = copied_images(observed, order)
+        paths = [image.path for image in wanted.values()]
+        for path in paths:
             if there.image_is_there(path):
                 return _refused(Finding(f"{host} has something at {path}", _EXISTING))
         # Kept before they are made: after a sudden end they must be known as ours.
-        self.copies.note(uuid, host, tuple(path for path, _ in wanted.values()))
-        for target, (path, kind) in wanted.items():
-            if not there.make_image(path, kind, here.disk_size(self.name, target)):
-                paths = [each for each, _ in wanted.values()]
-                self.copies.note(uuid, host, tuple(paths[: paths.index(path)]))
-                return _refused(Finding(f"{host} has something at {path}", _EXISTING))
+        self.copies.note(uuid, host, tuple(paths))
+        for target, image in wanted.items():
+            if not there.make_image(image, here.disk_size(self.name, target)):
+                self.copies.note(uuid, host, tuple(paths[: paths.index(image.path)]))
+                return _refused(Finding(f"{host} has something at {image.path}", _EXISTING))
         return None
 
     def _remove_images(self, there: Host, uuid: str) -> None:
@@ -192,7 +207,7 @@ class Move:
             thread = threading.Thread(target=self._call, args=call, name=f"move-{self.name}")
             thread.daemon = True  # libvirt's daemons lead it, and go on when we end
             thread.start()
-        watch = Host(self.source_uri)
+        watch = Host(self.source_uri, order.policy)
         try:
             self._watch(watch, order, observed, thread)
         finally:
@@ -202,14 +217,17 @@ class Move:
     def _call(self, here: Host, order: Order) -> None:
         try:
             here.migrate(self.name, order)
+        except Aborted as error:
+            self._error, self._by_hand = str(error), not self.aborted
         except HypervisorError as error:
             self._error = str(error)
 
     def _watch(
         self, watch: Host, order: Order, observed: Observed, thread: threading.Thread | None
     ) -> None:
-        deadline = order.policy.deadline(memory_of(observed))
-        begun, downtime, late, ended = time.monotonic(), order.policy.max_downtime, False, False
+        memory = memory_of(observed)
+        deadline = order.policy.deadline(memory)
+        begun, downtime, late, ended = time.monotonic(), 0, False, False
         while not self.stopping.wait(POLL_SECONDS):
             if thread is not None and not thread.is_alive():
                 return
@@ -226,20 +244,20 @@ class Move:
                 continue
             self._tell(progress)
             with contextlib.suppress(HypervisorError):
-                if downtime:
-                    watch.set_downtime(self.name, downtime)
-                    downtime = 0
+                elapsed = max(progress.elapsed, time.monotonic() - begun)
                 if self.aborted and not ended:
                     watch.abort_migration(self.name)
                     ended = True
-                elapsed = max(progress.elapsed, time.monotonic() - begun)
                 if deadline is not None and elapsed > deadline and not late:
-                    late = True
                     self._too_late(watch, order)
+                    late = True
+                allowed = order.policy.downtime_at(elapsed, memory)
+                if allowed != downtime:
+                    watch.set_downtime(self.name, allowed)
+                    downtime = allowed
 
     def _too_late(self, watch: Host, order: Order) -> None:
         policy = order.policy
-        _log.warning("migration takes too long", virtual_server=self.name, then=policy.on_timeout)
         if policy.on_timeout == "post-copy" and policy.post_copy:
             watch.start_post_copy(self.name)
         elif policy.on_timeout == "suspend":
@@ -248,6 +266,7 @@ class Move:
         else:
             self.abort("it took too long")
             watch.abort_migration(self.name)
+        _log.warning("migration takes too long", virtual_server=self.name, then=policy.on_timeout)
 
     def _settle(self, here: Host, there: Host | None, before: Observed | None) -> Report:
         """Read from both hosts where it is, and clean up where it is not.
@@ -309,6 +328,10 @@ class Move:
         if ours.state is State.PAUSED and left:
             # The destination says that it has none: nobody else can have let it go on.
             here.resume(self.name)
+        if self._by_hand:
+            return self.ended_by_hand()
+        if (finding := explain_failure(self._error)) is not None and not self.aborted:
+            return _refused(finding)
         return Report(End.STAYED, f"{self._why()}; it stays here")
 
     def _arrived(self, there: Host, before: Observed | None) -> Report:

@@ -55,7 +55,7 @@ class Placement:
         """Whether a virtual server is here and shall be on another host."""
         if observed is None or not is_ours(desired, observed):
             return False
-        return self._inventory().destination(desired) is not None
+        return self._inventory().destination(desired, observed) is not None
 
     def try_anew(self, name: str) -> None:
         """Forget that a virtual server could not be moved: somebody has said to try again."""
@@ -77,7 +77,7 @@ class Placement:
         if elsewhere is not None:
             return self._elsewhere(desired, observed, elsewhere)
         migrations = self._migrations
-        if migrations is not None and migrations.abort(desired.name, "it shall stay here"):
+        if migrations is not None and migrations.end(desired, here=observed is not None):
             return self._outcome(desired, observed, "its migration is being ended", again=1.0)
         if observed is None:
             return self._new(desired, inventory)
@@ -112,7 +112,20 @@ class Placement:
         if inventory.own not in inventory.hosts:
             message = f"no manifest describes this host, {inventory.own}"
             return self._outcome(desired, None, message, phase=Phase.REFUSED)
-        return self._unless_free(desired, None, "define")
+        if not inventory.evacuates(desired):
+            return self._unless_free(desired, None, "define")
+        # On its way to another of its hosts it may be missed once: by who was asked before it
+        # came, and by who was asked after it had left. Not twice.
+        for purpose in ("define", "define-anew"):
+            claim = self._ask(desired.name, desired.expected_uuid, purpose)
+            if claim.host in desired.hosts and claim.sure:
+                self._holders.pop(desired.name, None)
+                message = f"it is on {claim.host}, while {desired.host} is to be emptied"
+                elsewhere = (desired.name, Phase.ELSEWHERE, message, Plan(desired.name))
+                return Outcome(*elsewhere, again_after=_ASK_AGAIN_SECONDS)
+            if claim != FREE:
+                return self._outcome(desired, None, claim.reason)
+        return None
 
     def _unless_free(
         self, desired: Desired, observed: Observed | None, purpose: str
@@ -133,18 +146,25 @@ class Placement:
 
     def _elsewhere(self, desired: Desired, observed: Observed | None, plan: Plan) -> Outcome:
         if observed is None:
-            host = self._inventory().place(desired)
-            if self._migrations is not None and not self._migrations.moving(desired.name):
-                self._migrations.gone(desired)
-                if host is not None:
-                    self._claims.hand_over(desired.expected_uuid, host)
-            return Outcome(desired.name, Phase.ELSEWHERE, f"it is for {host}", plan)
+            return self._gone(desired, plan)
         if not is_ours(desired, observed):
             message = "another virtual server of this name is here, which is left alone"
             return Outcome(desired.name, Phase.ELSEWHERE, message, plan, observed=observed)
         if observed.job == "incoming migration":
             return self._outcome(desired, observed, "it is arriving, and shall be elsewhere")
         return self._leave(desired, observed, plan)
+
+    def _gone(self, desired: Desired, plan: Plan) -> Outcome:
+        inventory, migrations = self._inventory(), self._migrations
+        host = inventory.place(desired)
+        if migrations is not None:
+            sent = migrations.sent(desired.name)
+            host = sent if sent in inventory.places(desired) else host
+            if not migrations.moving(desired.name):
+                migrations.gone(desired)
+                if host is not None:
+                    self._claims.hand_over(desired.expected_uuid, host)
+        return Outcome(desired.name, Phase.ELSEWHERE, f"it is for {host}", plan)
 
     def _leave(self, desired: Desired, observed: Observed, plan: Plan) -> Outcome:
         if self._migrations is None:

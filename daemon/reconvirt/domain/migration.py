@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconvirt.domain.backing import Backing, backing_chains
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration_policy import MigrationPolicy
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.xmltree import parse_xml
-from reconvirt.manifest.host import HostManifest
+from reconvirt.manifest.host import LAST_PORT, HostManifest
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -40,6 +41,8 @@ class Question:
         kind: of virtualization, ``kvm`` or ``qemu``.
         cpu: its ``<cpu>`` where that names a model; "" where there is nothing to compare.
         files: the image files of its disks.
+        backing: the files below those that are copied, which must be there already.
+        devices: the block devices of its disks.
     """
 
     name: str
@@ -50,6 +53,23 @@ class Question:
     kind: str
     cpu: str = ""
     files: tuple[str, ...] = ()
+    backing: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedImage:
+    """An image that is made at the destination for a copy.
+
+    Attributes:
+        path: where it stands, on both hosts.
+        kind: its format.
+        backing: the image below it; None where all is copied.
+    """
+
+    path: str
+    kind: str
+    backing: Backing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,11 @@ class Destination:
         interfaces: its network interfaces and bridges.
         networks: libvirt's networks that are active there.
         arriving: how many virtual servers are arriving there now.
+        images: how large a guest sees the image files there that were asked for, in bytes; those
+            that are missing there are missing here.
+        own_images: the same of this host.
+        devices: what is the matter with block devices there, by path.
+        port_problem: why memory cannot be sent there; "" if it can, or that cannot be told.
     """
 
     there: State | None = None
@@ -77,6 +102,10 @@ class Destination:
     interfaces: frozenset[str] = frozenset()
     networks: frozenset[str] = frozenset()
     arriving: int = 0
+    images: Mapping[str, int] = field(default_factory=dict)
+    own_images: Mapping[str, int] = field(default_factory=dict)
+    devices: Mapping[str, str] = field(default_factory=dict)
+    port_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +118,7 @@ class Order:
         offline: whether only the definition moves.
         copied: the disks whose storage is copied, by target.dev.
         policy: how.
+        port_max: the last one at which libvirt has memory and storage arrive there.
     """
 
     uri: str
@@ -96,6 +126,7 @@ class Order:
     offline: bool
     copied: tuple[str, ...] = ()
     policy: MigrationPolicy = field(default_factory=MigrationPolicy)
+    port_max: int = LAST_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +164,13 @@ class Progress:
         return self.remaining / gain if gain > 0 and self.speed else None
 
 
-def ask_about(observed: Observed) -> Question:
+def ask_about(observed: Observed, order: Order) -> Question:
     """What must be asked of a destination for this virtual server."""
     root = parse_xml(observed.live or observed.config)
     kind = root.find("os/type")
     cpu = root.find("cpu")
     compared = cpu is not None and cpu.find("model") is not None
+    chains = backing_chains(root, order.copied if order.policy.copy == "inc" else ()).values()
     return Question(
         observed.name,
         observed.uuid,
@@ -148,6 +180,8 @@ def ask_about(observed: Observed) -> Question:
         root.get("type", ""),
         _print(cpu) if compared and cpu is not None else "",
         tuple(path for _, path in image_files(root)),
+        tuple(dict.fromkeys(each.path for chain in chains for each in chain if each.path)),
+        tuple(path for _, path in block_devices(root)),
     )
 
 
@@ -157,7 +191,8 @@ def make_order(desired: Desired, observed: Observed, host: HostManifest) -> Orde
     root = parse_xml(observed.live or observed.config)
     disks = {each.get("dev") for each in root.iterfind("devices/disk/target")}
     copied = () if offline else tuple(sorted(desired.policy.copied & disks))
-    return Order(host.uri, host.migrate_uri, offline, copied, desired.policy.migration)
+    uris = (host.uri, host.migrate_uri)
+    return Order(*uris, offline, copied, desired.policy.migration, host.port_max)
 
 
 def memory_of(observed: Observed) -> int:
@@ -165,8 +200,8 @@ def memory_of(observed: Observed) -> int:
     return memory_in(parse_xml(observed.live or observed.config))
 
 
-def image_sizes(observed: Observed, order: Order) -> Mapping[str, tuple[str, str]]:
-    """Path and format of each disk that is copied, by target.dev."""
+def copied_images(observed: Observed, order: Order) -> Mapping[str, CopiedImage]:
+    """The image of each disk that is copied, by target.dev."""
     root = parse_xml(observed.live or observed.config)
     paths = dict(image_files(root))
     formats = {
@@ -174,7 +209,12 @@ def image_sizes(observed: Observed, order: Order) -> Mapping[str, tuple[str, str
         for disk in root.iterfind("devices/disk")
         if (driver := disk.find("driver")) is not None
     }
-    return {name: (paths[name], formats[name]) for name in order.copied if name in paths}
+    chains = backing_chains(root, order.copied if order.policy.copy == "inc" else ())
+    return {
+        name: CopiedImage(paths[name], formats[name], next(iter(chains.get(name, ())), None))
+        for name in order.copied
+        if name in paths
+    }
 
 
 def image_files(root: _Element) -> Iterator[tuple[str, str]]:
@@ -183,6 +223,14 @@ def image_files(root: _Element) -> Iterator[tuple[str, str]]:
         source = disk.find("source")
         if source is not None and source.get("file"):
             yield target_of(disk), source.get("file", "")
+
+
+def block_devices(root: _Element) -> Iterator[tuple[str, str]]:
+    """Target and path of each disk that is a block device."""
+    for disk in root.iterfind("devices/disk"):
+        source = disk.find("source")
+        if source is not None and source.get("dev"):
+            yield target_of(disk), source.get("dev", "")
 
 
 def target_of(disk: _Element) -> str:

@@ -34,21 +34,57 @@ class Inventory:
         """All hosts but this one."""
         return tuple(each for name, each in self.hosts.items() if name != self.own)
 
-    def destination(self, desired: Desired) -> HostManifest | None:
-        """The other host that a virtual server shall be on; None where it is this one's."""
+    def destination(
+        self, desired: Desired, observed: Observed | None = None
+    ) -> HostManifest | None:
+        """The other host that a virtual server shall be on; None where it is this one's.
+
+        Args:
+            desired: what is wanted of it.
+            observed: what is here.
+        """
+        if observed is not None and self._may_stay(desired, observed):
+            return None
         name = self.place(desired)
         return None if name in (None, self.own) else self.hosts.get(str(name))
 
+    def destinations(self, desired: Desired) -> tuple[HostManifest, ...]:
+        """The other hosts that a virtual server may go to, in the order in which they are tried."""
+        names = self.places(desired)
+        return tuple(self.hosts[each] for each in names if each in self.hosts and each != self.own)
+
     def place(self, desired: Desired) -> str | None:
         """The host that a virtual server shall be on; None where its manifest does not say."""
+        return next(iter(self.places(desired)), None)
+
+    def places(self, desired: Desired) -> tuple[str, ...]:
+        """The hosts that a virtual server may be on, the best one first.
+
+        It is one, except where that is emptied: then the host that it leaves tries those of
+        ``spec.hosts`` in turn, and where it has arrived it stays.
+        """
+        if desired.host is None:
+            return ()
+        if not self.evacuates(desired):
+            return (desired.host,)
+        others = ((name, self.hosts.get(name)) for name in desired.hosts)
+        found = tuple(
+            name
+            for name, other in others
+            if other is not None and other.schedulable and not other.evacuate
+        )
+        return found or (desired.host,)
+
+    def evacuates(self, desired: Desired) -> bool:
+        """Whether the host that a manifest states is to be emptied."""
         stated = self.hosts.get(desired.host) if desired.host is not None else None
-        if stated is None or not stated.evacuate:
-            return desired.host
-        for name in desired.hosts:
-            other = self.hosts.get(name)
-            if other is not None and other.schedulable and not other.evacuate:
-                return name
-        return desired.host
+        return stated is not None and stated.evacuate
+
+    def _may_stay(self, desired: Desired, observed: Observed) -> bool:
+        """Whether it has come here from a host that is emptied, and this is one of its others."""
+        own = self.hosts.get(self.own)
+        listed = self.evacuates(desired) and self.own in desired.hosts
+        return listed and own is not None and not own.evacuate and is_ours(desired, observed)
 
     def stranded(self, desired: Desired) -> str:
         """Why it stays on a host that is to be emptied; "" if it does not."""
@@ -65,7 +101,7 @@ def plan_elsewhere(
     desired: Desired, observed: Observed | None, inventory: Inventory
 ) -> Plan | None:
     """The plan for a virtual server that shall be on another host; None if it shall not."""
-    destination = inventory.destination(desired)
+    destination = inventory.destination(desired, observed)
     if destination is None:
         return None
     if observed is None or not is_ours(desired, observed):

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from reconvirt.domain.backing import backing_chains
 from reconvirt.domain.migration import (
     Destination,
     Finding,
     Order,
+    block_devices,
     image_files,
     memory_in,
     target_of,
@@ -46,10 +48,17 @@ def preflight(
     findings += _system(root, destination, order)
     findings += _state(root, observed, order)
     findings += _options(order)
-    findings += _disks(root, order, hosts)
+    findings += _disks(root, order, hosts, destination)
     findings += _copies(root, order)
+    findings += _backing(root, order, destination)
     findings += _devices(root, order)
     findings += _networks(root, destination)
+    if destination.port_problem:
+        remedy = (
+            "see migration.uri and migration.port_max of the host, and open the ports of "
+            "/etc/libvirt/qemu.conf in its firewall (chapter 15)"
+        )
+        findings.append(Finding(destination.port_problem, remedy))
     return tuple(findings)
 
 
@@ -108,7 +117,11 @@ def _state(root: _Element, observed: Observed, order: Order) -> Iterator[Finding
 
 def _options(order: Order) -> Iterator[Finding]:
     policy = order.policy
-    if order.offline or not policy.tunnelled:
+    if order.offline:
+        return
+    if policy.on_timeout == "post-copy" and not policy.post_copy:
+        yield Finding("on_timeout: post-copy needs post_copy", "state both, or another on_timeout")
+    if not policy.tunnelled:
         return
     clashes = {
         "post-copy": policy.post_copy,
@@ -121,7 +134,10 @@ def _options(order: Order) -> Iterator[Finding]:
 
 
 def _disks(
-    root: _Element, order: Order, hosts: tuple[HostManifest | None, HostManifest]
+    root: _Element,
+    order: Order,
+    hosts: tuple[HostManifest | None, HostManifest],
+    destination: Destination,
 ) -> Iterator[Finding]:
     here, there = hosts
     shared = [each for each in there.shared if here is not None and each in here.shared]
@@ -138,15 +154,19 @@ def _disks(
             if order.offline:
                 remedy = "name its directory in storage.shared of both hosts, if they share it"
             yield Finding(reason, remedy)
+    for name, path in block_devices(root):
+        if problem := destination.devices.get(path):
+            reason = f"{path}, the block device of {name}, {problem} at the destination"
+            remedy = (
+                "make it known there under the same name: device mapper's or udev's (chapter 15)"
+            )
+            yield Finding(reason, remedy)
     for disk in root.iterfind("devices/disk"):
         if disk.find("transient") is not None:
             yield Finding(f"{target_of(disk)} is transient", "detach it first")
 
 
 def _copies(root: _Element, order: Order) -> Iterator[Finding]:
-    if order.copied and order.policy.copy == "inc":
-        reason = "the image that an incremental copy needs at the destination is not made yet"
-        yield Finding(reason, "state policy.migration.copy: all")
     for disk in root.iterfind("devices/disk"):
         name, driver = target_of(disk), disk.find("driver")
         if name not in order.copied:
@@ -159,6 +179,28 @@ def _copies(root: _Element, order: Order) -> Iterator[Finding]:
             yield Finding(reason, "take driver.iothread out, and restart it (chapter 15)")
         if disk.get("type") != "file":
             yield Finding(f"{name} cannot be copied: it is no image file", "share it instead")
+
+
+def _backing(root: _Element, order: Order, there: Destination) -> Iterator[Finding]:
+    """What stands against copying only what differs from the images below."""
+    if order.policy.copy != "inc":
+        return
+    copy_all = "state policy.migration.copy: all"
+    for name, chain in backing_chains(root, order.copied).items():
+        if not chain:
+            yield Finding(f"{name} has no backing image: only all of it can be copied", copy_all)
+        for each in chain:
+            if not each.path:
+                yield Finding(f"a backing image of {name} is no file of its host", copy_all)
+            elif each.path not in there.images:
+                reason = f"the backing image of {name}, {each.path}, is not at the destination"
+                yield Finding(reason, f"copy it there before, or {copy_all}")
+            elif there.images[each.path] != (own := there.own_images.get(each.path)):
+                reason = (
+                    f"the backing image of {name}, {each.path}, is another one at the destination: "
+                    f"{there.images[each.path]} bytes, and {own or 'unknown'} here"
+                )
+                yield Finding(reason, f"see which one it needs, or {copy_all}")
 
 
 _STAY = {

@@ -15,6 +15,8 @@ from typing import Any
 import libvirt
 from lxml import etree
 
+from reconvirt.domain.migration import CopiedImage
+
 
 @contextlib.contextmanager
 def _pool(connection: libvirt.virConnect, directory: str) -> Iterator[Any]:
@@ -54,23 +56,43 @@ def image_is_there(connection: libvirt.virConnect, path: str) -> bool:
         return _volume(pool, path) is not None
 
 
-def make_image(
-    connection: libvirt.virConnect,
-    path: str,
-    kind: str,
-    size_bytes: int,
-) -> bool:
+def image_sizes(connection: libvirt.virConnect, paths: tuple[str, ...]) -> dict[str, int]:
+    """How large a guest sees image files, in bytes; without those that are not there."""
+    found: dict[str, int] = {}
+    for path in paths:
+        try:
+            with _pool(connection, str(Path(path).parent)) as pool:
+                volume = _volume(pool, path)
+                if volume is not None:
+                    found[path] = int(volume.info()[1])
+        except libvirt.libvirtError as error:
+            # Without its directory no image is there either; a lost connection says nothing.
+            if error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE):
+                raise
+    return found
+
+
+def make_image(connection: libvirt.virConnect, image: CopiedImage, size_bytes: int) -> bool:
     """Make an image; False if something stands there already, which is left as it is.
 
     Raises:
         libvirt.libvirtError: it cannot be made: its directory is missing, or the disk is full.
     """
+    path = image.path
     root = etree.Element("volume")
     etree.SubElement(root, "name").text = Path(path).name
     etree.SubElement(root, "capacity", unit="bytes").text = str(size_bytes)
-    if kind == "raw":
+    if image.kind == "raw":
         etree.SubElement(root, "allocation", unit="bytes").text = "0"
-    etree.SubElement(etree.SubElement(root, "target"), "format", type=kind)
+    target = etree.SubElement(root, "target")
+    etree.SubElement(target, "format", type=image.kind)
+    if image.kind == "qcow2":
+        # libvirt would make the format of old, which cannot tell zeros from what is below.
+        etree.SubElement(target, "compat").text = "1.1"
+    if image.backing is not None:
+        below = etree.SubElement(root, "backingStore")
+        etree.SubElement(below, "path").text = image.backing.path
+        etree.SubElement(below, "format", type=image.backing.kind)
     with _pool(connection, str(Path(path).parent)) as pool:
         if _volume(pool, path) is not None:
             return False

@@ -7,6 +7,7 @@
     ├── VirtualServerGone           it is not there any more: look again
     ├── Underway                    it was asked for before, and the guest has not answered
     ├── Busy                        another job holds the virtual server: try again later
+    ├── Aborted                     a job was ended by whom it may concern: leave it at that
     ├── NotLive                     not possible while it runs: it waits for the next start
     ├── Rejected                    libvirt will never take this: wait for another manifest
     └── OperationFailed             it failed this time: try again, less and less often
@@ -43,6 +44,10 @@ class Busy(HypervisorError):
     """Another job holds the virtual server."""
 
 
+class Aborted(HypervisorError):
+    """Somebody has ended a job on purpose (``virsh domjobabort``)."""
+
+
 class NotLive(HypervisorError):
     """libvirt cannot do this while the virtual server runs."""
 
@@ -68,6 +73,7 @@ _BY_CODE: dict[int, type[HypervisorError]] = {
     libvirt.VIR_ERR_NO_DOMAIN: VirtualServerGone,
     libvirt.VIR_ERR_OPERATION_TIMEOUT: Busy,
     libvirt.VIR_ERR_RESOURCE_BUSY: Busy,
+    libvirt.VIR_ERR_OPERATION_ABORTED: Aborted,
     libvirt.VIR_ERR_OPERATION_UNSUPPORTED: NotLive,
     libvirt.VIR_ERR_CONFIG_UNSUPPORTED: NotLive,
     libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: NotLive,

@@ -7,29 +7,49 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import libvirt
 
-from reconvirt.domain.migration import Destination, Order, Progress, Question
-from reconvirt.domain.observed import State
+from reconvirt.domain.migration import (
+    CopiedImage,
+    Destination,
+    Order,
+    Progress,
+    Question,
+    ask_about,
+)
+from reconvirt.domain.migration_policy import USUAL_MIGRATION, MigrationPolicy
+from reconvirt.domain.observed import Observed, State
 from reconvirt.hypervisor import copies, migrate, peer
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import translated
+from reconvirt.hypervisor.reach import port_problem
 from reconvirt.hypervisor.states import name_state
 
-_KEEPALIVE = (5, 3)
 _UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
+
+
+def survey(here: Host, there: Host, observed: Observed, order: Order) -> Destination:
+    """What both hosts say of a virtual server that is to be moved."""
+    question = ask_about(observed, order)
+    found = there.inspect(question)
+    problem = ""
+    # Where something arrives now, it could be sent; and its QEMU listens to anybody.
+    if order.migrate_uri and not (order.offline or order.policy.tunnelled or found.arriving):
+        problem = port_problem(order.migrate_uri, order.port_max)
+    return replace(found, own_images=here.image_sizes(question.backing), port_problem=problem)
 
 
 class Host(Hypervisor):
     """A connection to one of the two hosts of a migration, which notices when it breaks."""
 
-    def __init__(self, uri: str) -> None:
-        """Connect to ``uri``."""
+    def __init__(self, uri: str, policy: MigrationPolicy = USUAL_MIGRATION) -> None:
+        """Connect to ``uri``, with the keepalive of a policy (``virsh -k``, ``-K``)."""
         super().__init__(uri)
         with contextlib.suppress(libvirt.libvirtError):
-            self._connection.setKeepAlive(*_KEEPALIVE)
+            self._connection.setKeepAlive(policy.keepalive_interval, policy.keepalive_count)
 
     # The source
 
@@ -92,10 +112,16 @@ class Host(Hypervisor):
         with translated():
             return bool(self.write(copies.image_is_there, self._connection, path))
 
-    def make_image(self, path: str, kind: str, size_bytes: int) -> bool:
+    def image_sizes(self, paths: tuple[str, ...]) -> dict[str, int]:
+        """How large a guest sees image files of this host; without those that are not there."""
+        with translated():
+            found: dict[str, int] = self.write(copies.image_sizes, self._connection, paths)
+            return found
+
+    def make_image(self, image: CopiedImage, size_bytes: int) -> bool:
         """Make an image for a copy; False if something stands there already."""
         with translated():
-            return bool(self.write(copies.make_image, self._connection, path, kind, size_bytes))
+            return bool(self.write(copies.make_image, self._connection, image, size_bytes))
 
     def remove_image(self, path: str) -> bool:
         """Remove an image that was made for a copy; False if a virtual server has it."""

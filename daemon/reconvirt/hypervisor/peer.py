@@ -7,6 +7,7 @@ from lxml import etree
 
 from reconvirt.domain.migration import Destination, Question
 from reconvirt.domain.observed import State
+from reconvirt.hypervisor import block, copies
 from reconvirt.hypervisor.states import name_state
 
 _UNKNOWN = (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_CONFIG_UNSUPPORTED)
@@ -44,6 +45,8 @@ def inspect(connection: libvirt.virConnect, question: Question) -> Destination:
             for each in connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
         ),
         arriving,
+        copies.image_sizes(connection, question.backing),
+        devices=block.device_problems(connection, question.devices),
     )
 
 

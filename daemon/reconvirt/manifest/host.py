@@ -11,6 +11,10 @@ from reconvirt.manifest.problem import Position
 Schema: TypeAlias = Mapping[str, Any]
 
 
+LAST_PORT = 49215
+"""The last port that libvirt uses for migrations where its configuration says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostManifest:
     """One host of the inventory.
@@ -20,6 +24,7 @@ class HostManifest:
         uri: how the other hosts reach its libvirt.
         migrate_uri: where the memory of virtual servers that move there is sent to, such as
             ``tcp://10.0.0.2``; "" for what libvirt itself chooses.
+        port_max: the last one at which libvirt has memory and storage arrive there.
         slots_in: how many virtual servers may move there at a time.
         slots_out: how many may move away at a time.
         schedulable: whether virtual servers may move there.
@@ -32,6 +37,7 @@ class HostManifest:
     name: str
     uri: str
     migrate_uri: str = ""
+    port_max: int = LAST_PORT
     slots_in: int = 1
     slots_out: int = 1
     schedulable: bool = True
@@ -50,6 +56,7 @@ def read_host(value: Mapping[str, Any], position: Position) -> HostManifest:
         metadata["name"],
         spec["uri"],
         migration.get("uri", ""),
+        migration.get("port_max", LAST_PORT),
         slots.get("in", 1),
         slots.get("out", 1),
         spec.get("schedulable", True),
@@ -107,6 +114,15 @@ def host_schema() -> Schema:
             "description": "Where their memory is sent to, if not where libvirt chooses.",
             "pattern": "^tcp://[^/?#]+$",
             "examples": ["tcp://10.0.0.2"],
+        },
+        port_max={
+            "type": "integer",
+            "title": "Last port",
+            "description": "migration_port_max of the host's /etc/libvirt/qemu.conf; it is tried "
+            "before a migration.",
+            "minimum": 1024,
+            "maximum": 65535,
+            "default": LAST_PORT,
         },
         slots=slots,
     )

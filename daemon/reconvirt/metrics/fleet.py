@@ -57,6 +57,8 @@ class Migration:
         downtime_seconds: how long the guest stood still; None while that is not known.
         data_bytes: what was moved.
         remaining_bytes: what is to be moved yet.
+        expected_end_seconds: when all will have been moved at this speed, from now on; None where
+            that cannot be told.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Migration:
     downtime_seconds: float | None = None
     data_bytes: int = 0
     remaining_bytes: int = 0
+    expected_end_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,7 @@ def _migrations(migrations: Iterable[Migration]) -> Iterable[Metric]:
             ("downtime_seconds", "How long the guest stood still."),
             ("data_bytes", "Data moved."),
             ("remaining_bytes", "Data to be moved yet."),
+            ("expected_end_seconds", "How long it still takes at this speed."),
         )
     }
     for each in migrations:

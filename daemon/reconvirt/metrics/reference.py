@@ -12,7 +12,7 @@ from reconvirt.metrics.table import ALL_ROWS
 
 _EXAMPLE = FleetStatus(
     (Managed("a", labels={"env": "x"}, restart_fields=("f",), held="h"),),
-    migrations=(Migration("a", "out", "running", 0.0, 0.0),),
+    migrations=(Migration("a", "out", "running", 0.0, 0.0, 0, 0, 0.0),),
     migrations_ended={"moved": 0},
 )
 _SUFFIXES = {"counter": "_total", "info": "_info"}

@@ -58,6 +58,24 @@ def test_unreachable_may_have_it_unless_fenced() -> None:
     assert "b" == look({"b": {UUID: ("web1", State.RUNNING, "")}}, "b")[1]
 
 
+def test_who_has_it_is_told_before_who_may() -> None:
+    """And it is sure, unless it is another one of the same name."""
+    has: dict[str, tuple[str, State, str]] = {UUID: ("web1", State.RUNNING, "booted")}
+    answers: dict[str, Answer] = {"b": "no route", "c": has}
+    named: dict[str, Answer] = {"b": "no route", "c": {"x": ("web1", State.RUNNING, "booted")}}
+
+    assert ("c", True) == sure(answers)
+    assert ("c", False) == sure(named)
+    assert ("b", False) == sure({"b": "no route", "c": {}})
+
+
+def sure(answers: dict[str, Answer]) -> tuple[str, bool]:
+    """The host, and whether that is sure."""
+    claims = InventoryClaims(Answers(answers), frozenset, lambda _name: None)
+    claim = claims.look("web1", UUID, "start")
+    return claim.host, claim.sure
+
+
 def test_fenced_hosts_are_kept(tmp_path: Path) -> None:
     """Until they answer."""
     FencedHosts(tmp_path).add("b", Hold("power is off", "me", 1.0))

@@ -50,6 +50,36 @@ def test_an_evacuated_host_gives_it_to_the_first_that_can_have_it() -> None:
     assert "" == Inventory("a", hosts).stranded(wanted("a", "b", "c"))
 
 
+def here(own: str) -> Observed:
+    """It is on this host, and is ours."""
+    xml = "<domain type='kvm'><name>web1</name></domain>"
+    return Observed("web1", derive_uuid("web1"), None, State.SHUTOFF, own, xml, None)
+
+
+@pytest.mark.parametrize("own", ["b", "c"])
+def test_where_an_evacuated_one_has_arrived_it_stays(own: str) -> None:
+    """On any of the hosts that its manifest lists; who has it not leaves it to the first."""
+    hosts, desired = evacuated("a"), wanted("a", "b", "c")
+    inventory = Inventory(own, hosts)
+
+    assert inventory.destination(desired, here(own)) is None
+    assert inventory.place(desired) == "b"
+    assert Inventory("a", hosts).destination(desired, here("a")) == HOSTS["b"]
+    assert Inventory("a", hosts).destinations(desired) == (HOSTS["b"], HOSTS["c"])
+
+
+def test_it_goes_back_when_its_host_is_emptied_no_more() -> None:
+    """Its manifest states that host."""
+    assert Inventory("c", HOSTS).destination(wanted("a", "b", "c"), here("c")) == HOSTS["a"]
+
+
+def test_it_goes_on_where_its_other_host_is_emptied_too() -> None:
+    """To the next."""
+    inventory = Inventory("b", evacuated("a", "b"))
+
+    assert inventory.destination(wanted("a", "b", "c"), here("b")) == HOSTS["c"]
+
+
 def test_one_that_cannot_leave_says_why() -> None:
     """It stays, and the reason is told."""
     inventory = Inventory("a", evacuated("a"))

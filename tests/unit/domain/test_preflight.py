@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reconvirt.domain.migration import Destination, Order, ask_about
+from reconvirt.domain.backing import Backing
+from reconvirt.domain.migration import CopiedImage, Destination, Order, ask_about, copied_images
 from reconvirt.domain.migration_policy import MigrationPolicy
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.preflight import preflight
@@ -61,6 +62,11 @@ def test_nothing_stands_against_a_plain_one() -> None:
         (server(disk("/srv/images/../own/a")), None, "not known to be on both"),
         (server(disk("/srv/images/a", "<mirror/>")), None, "block job"),
         (server(disk("/srv/images/a", "<transient/>")), None, "transient"),
+        (
+            server("<disk type='block'><source dev='/dev/a'/><target dev='vda'/></disk>"),
+            Destination(devices={"/dev/a": "is missing"}),
+            "/dev/a, the block device of vda, is missing at the destination",
+        ),
         (server(state=State.PAUSED, reason="I/O error"), None, "I/O error"),
         (server("<tpm/>", State.SHUTOFF), None, "TPM state"),
         (
@@ -77,9 +83,49 @@ def test_each_reason(observed: Observed, destination: Destination | None, reason
     assert reason in found
 
 
+BELOW = (
+    "<backingStore type='file'><format type='raw'/><source file='/srv/base'/><backingStore/>"
+    "</backingStore>"
+)
+INCREMENTAL = Order(THERE.uri, "", False, ("vda",), MigrationPolicy(copy="inc"))
+
+
+@pytest.mark.parametrize(
+    ("devices", "there", "here", "reason"),
+    [
+        (disk("/own/a"), {}, {}, "no backing image"),
+        (disk("/own/a", "<backingStore/>"), {}, {}, "no backing image"),
+        (disk("/own/a", BELOW), {}, {"/srv/base": 5}, "/srv/base, is not at the destination"),
+        (disk("/own/a", BELOW), {"/srv/base": 4}, {"/srv/base": 5}, "is another one"),
+        (disk("/own/a", BELOW.replace("file=", "dev=")), {}, {}, "no file of its host"),
+    ],
+)
+def test_an_incremental_copy_needs_what_is_below(
+    devices: str, there: dict[str, int], here: dict[str, int], reason: str
+) -> None:
+    """The backing images stand at the destination, and are the same."""
+    destination = Destination(images=there, own_images=here)
+
+    (found,) = preflight(server(devices), INCREMENTAL, (HERE, THERE), destination)
+
+    assert reason in found.reason
+    assert "copy: all" in found.remedy
+
+
+def test_an_incremental_copy_with_all_that_it_needs() -> None:
+    """Nothing stands against it, and the image that is made names what is below it."""
+    observed = server(disk("/own/a", BELOW))
+    destination = Destination(images={"/srv/base": 5}, own_images={"/srv/base": 5})
+
+    assert () == preflight(observed, INCREMENTAL, (HERE, THERE), destination)
+    assert ("/srv/base",) == ask_about(observed, INCREMENTAL).backing
+    made = copied_images(observed, INCREMENTAL)
+    assert {"vda": CopiedImage("/own/a", "qcow2", Backing("/srv/base", "raw"))} == made
+
+
 def test_what_is_asked_of_a_destination() -> None:
     """Machine and emulator as libvirt has written them out."""
-    question = ask_about(server(disk("/srv/images/a")))
+    question = ask_about(server(disk("/srv/images/a")), Order(THERE.uri, "", False))
 
     assert ("s390-ccw-virtio-7.2", "kvm", "") == (question.machine, question.kind, question.cpu)
     assert ("/srv/images/a",) == question.files

@@ -183,7 +183,10 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
         "rev2",
         "rev1",
         connected=True,
-        migrations=(Migration("web1", "out", "running", 5.0, None, 100, 50),),
+        migrations=(
+            Migration("web1", "out", "running", 5.0, None, 100, 50, 12.5),
+            Migration("db1", "out", "failed"),
+        ),
         migrations_ended={"moved": 3, "stayed": 1},
     )
     registry.register(FleetCollector(lambda: status, ["env", "team/owner"]))
@@ -211,6 +214,12 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
     assert [3, 1] == [
         registry.get_sample_value("reconvirt_migrations_total", {"result": each})
         for each in ("moved", "stayed")
+    ]
+    assert [12.5, None] == [
+        registry.get_sample_value(
+            "reconvirt_migration_expected_end_seconds", {**out, "virtual_server": each}
+        )
+        for each in ("web1", "db1")
     ]
     phase = "reconvirt_migration_phase"
     assert 1 == registry.get_sample_value(phase, {**out, "phase": "running"})

@@ -54,10 +54,22 @@ class MigrationSettings:
     )
     on_timeout: OnTimeout = setting("abort", about="what is done then")
     post_copy: bool = setting(False, about="whether guests may go on before all memory is there")
-    suspend: bool = setting(False, about="whether they stay paused at the destination")
+    suspend: bool = setting(False, about="whether they arrive paused")
     abort_on_error: bool = setting(True, about="whether an error of storage ends a migration")
     change_protection: bool = setting(True, about="whether configurations are locked meanwhile")
     unsafe: bool = setting(False, about="whether they move where libvirt fears for their data")
+    keepalive_interval: int = setting(
+        5,
+        about="seconds of silence after which libvirt is asked whether it is there; 0 for never",
+        least=0,
+        most=MOST["keepalive_interval"],
+    )
+    keepalive_count: int = setting(
+        3,
+        about="how often it is asked before a connection counts as broken",
+        least=1,
+        most=MOST["keepalive_count"],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,8 @@ from reconvirt.metrics.fleet import Migration
 _FIRST_PAUSE = 10.0
 _LONGEST_PAUSE = 900.0
 _FULL_PAUSE = 5.0
+_PHASES = {End.MOVED: "succeeded", End.FULL: "waiting"}
+"""What has not failed, by the words of the metrics."""
 
 _log = structlog.get_logger(__name__)
 
@@ -97,9 +99,12 @@ class Migrations:
         return tuple(last.values())
 
     def ended(self) -> Mapping[str, int]:
-        """How many migrations have ended, by :class:`~reconvirt.controller.move.End`."""
+        """How many migrations have ended, by :class:`~reconvirt.controller.move.End`.
+
+        One that has found the destination full has not begun.
+        """
         with self._lock:
-            return {str(each): self._ended[each] for each in End}
+            return {str(each): self._ended[each] for each in End if each is not End.FULL}
 
     def moving(self, name: str) -> bool:
         """Whether a virtual server is on its way."""
@@ -119,6 +124,7 @@ class Migrations:
                 return Standing(_told(move), underway=True)
             past, now = self._past.get(desired.name), time.monotonic()
             wanted = (desired, repr(destination))
+            waited = past is not None and past.report.end is End.FULL
             if past is not None and past.wanted == wanted and now < past.not_before:
                 return Standing(past.report.message, False, past.not_before - now, past.report)
             if (slot := self._full(inventory, destination.name)) is not None:
@@ -135,7 +141,8 @@ class Migrations:
                 self._stopping,
             )
             self._moves[desired.name] = move
-        self._history.tell(desired.name, "MigrationBegun", f"to {destination.name}")
+        if not waited:
+            self._history.tell(desired.name, "MigrationBegun", f"to {destination.name}")
         name = f"migration-{desired.name}"
         # A host that is away may keep it waiting; the daemon's end does not.
         threading.Thread(
@@ -149,6 +156,8 @@ class Migrations:
             self._waiting.pop(name, None)
             move = self._moves.get(name)
             if move is None:
+                # It shall stay: nobody waits for what has failed.
+                self._forget_failure(name)
                 return False
             move.abort(why)
             return True
@@ -163,6 +172,12 @@ class Migrations:
         with self._lock:
             self._past.pop(name, None)
             self._waiting.pop(name, None)
+            self._forget_failure(name)
+
+    def _forget_failure(self, name: str) -> None:
+        last = self._last.get(name)
+        if last is not None and last.phase != _PHASES[End.MOVED]:
+            del self._last[name]
 
     def stop(self) -> None:
         """End watching; libvirt's daemons carry on what they have begun."""
@@ -185,16 +200,21 @@ class Migrations:
         with self._lock:
             del self._moves[move.name]
             if report is not None:
+                past = self._past.get(move.name)
+                waited = past is not None and past.report.end is End.FULL
                 self._note(move.name, report, wanted)
-                phase = "succeeded" if report.end is End.MOVED else "failed"
+                phase = _PHASES.get(report.end, "failed")
                 self._last[move.name] = _as_metric(move.name, phase, move.seen)
                 self._ended[report.end] += 1
             waiting = list(self._waiting)
         if report is None:
             return
-        moved = report.end is End.MOVED
-        reason = "MigrationDone" if moved else "MigrationNotDone"
-        self._history.tell(move.name, reason, report.message, level="info" if moved else "warning")
+        if report.end is not End.FULL:
+            moved = report.end is End.MOVED
+            reason, level = ("MigrationDone", "info") if moved else ("MigrationNotDone", "warning")
+            self._history.tell(move.name, reason, report.message, level=level)
+        elif not waited:
+            self._history.tell(move.name, "MigrationWaits", report.message)
         for name in (move.name, *waiting):
             self._wake(name)
 

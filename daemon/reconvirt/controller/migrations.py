@@ -237,7 +237,8 @@ def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:
         "out",
         phase,
         seconds=progress.elapsed,
-        downtime_seconds=progress.downtime / 1000,
+        # While it goes on that is only what QEMU expects.
+        downtime_seconds=progress.downtime / 1000 if progress.phase == "completed" else None,
         data_bytes=progress.processed,
         remaining_bytes=progress.remaining,
     )

@@ -317,6 +317,9 @@ class Move:
         if before is not None and before.autostart:
             # libvirt takes everything along but this.
             there.set_autostart(self.name, on=True)
+        with contextlib.suppress(HypervisorError):
+            # It was asked twice a second at most: of a fast one nothing was seen, of none the end.
+            self.seen = there.completed(self.name) or self.seen
         return Report(End.MOVED, f"it was moved to {self.destination.name}")
 
     def _why(self) -> str:

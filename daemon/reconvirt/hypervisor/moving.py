@@ -102,6 +102,12 @@ class Host(Hypervisor):
         with translated():
             return bool(self.write(copies.remove_image, self._connection, path))
 
+    def completed(self, name: str) -> Progress | None:
+        """What a migration to here came to; None if libvirt does not know it."""
+        with self._domain(name) as domain:
+            found: Progress | None = self.read(migrate.read_completed, domain)
+            return found
+
     # Either
 
     def disk_size(self, name: str, target: str) -> int:

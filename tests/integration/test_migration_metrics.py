@@ -98,7 +98,8 @@ def test_a_migration_is_seen_from_its_beginning_to_its_end(watched: Two, unique_
     ):
         ours = number(found, name, what)
         least, most = sorted((before[theirs] * scale, after[theirs] * scale))
-        assert ours is not None and least <= ours <= most, (what, before, ours, after)
+        assert ours is not None
+        assert least <= ours <= most, (what, before, ours, after)
     assert number(found, name, "downtime_seconds") is None, "it has not stood still yet"
 
     watched.hosts[0].virsh("migrate-setspeed", name, "1000")

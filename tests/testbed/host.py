@@ -51,6 +51,7 @@ class LibvirtHost:
 
     NAME = "zhost1"
     NUMBER = 1
+    KVM = False
     NAMESPACES: tuple[str, ...] = ("--mount",)
     QEMU_SETTINGS: tuple[str, ...] = ()
     DIRECTORIES: tuple[str, ...] = ("images", "local", "consoles", "guest")
@@ -104,11 +105,15 @@ class LibvirtHost:
             f"mkdir -p {target} && mount --bind {self.directory}/{source} {target} && "
             for source, target in MOUNTS.items()
         )
-        # All guests are emulated. A KVM that is there and that QEMU cannot use, as in a virtual
-        # machine without nesting, has libvirt examine QEMU again at each define, for a minute.
+        # Guests are emulated. A KVM that is there and that QEMU cannot use, as in a virtual machine
+        # without nesting, has libvirt examine QEMU again at each define, for a minute.
         nothing = self.directory / "nothing"
         nothing.touch()
-        if Path("/dev/kvm").exists():
+        if self.KVM:
+            # libvirt's QEMU runs as another user, whom the machine need not let use it.
+            mounts += f"mknod -m 666 {self.directory}/kvm c 10 232 && "
+            mounts += f"mount --bind {self.directory}/kvm /dev/kvm && "
+        elif Path("/dev/kvm").exists():
             mounts += f"mount --bind {nothing} /dev/kvm && mount -o remount,bind,ro /dev/kvm && "
         # libvirt runs each emulator that is installed before it tells of statistics. What cannot
         # be executed is none: there are those that tests need, and the minute is saved.

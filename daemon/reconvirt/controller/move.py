@@ -149,6 +149,7 @@ class Move:
             report = self._settle(here, there, observed)
             if report.end is not End.STAYED:
                 return report
+        observed = here.with_hindrances(observed)
         found = there.inspect(ask_about(observed))
         if found.arriving >= self.destination.slots_in:
             return Report(End.FULL, f"{self.destination.name} takes no more at a time")

@@ -88,6 +88,9 @@ def _system(root: _Element, there: Destination, order: Order) -> Iterator[Findin
 
 
 def _state(root: _Element, observed: Observed, order: Order) -> Iterator[Finding]:
+    if observed.snapshots:
+        remedy = f"delete them first; they are listed by 'virsh snapshot-list {observed.name}'"
+        yield Finding("it has snapshots, which do not move", remedy)
     if order.offline:
         if observed.state is not State.SHUTOFF:
             yield Finding(f"it is {observed.state}", "wait until it is shut off")
@@ -100,10 +103,11 @@ def _state(root: _Element, observed: Observed, order: Order) -> Iterator[Finding
         yield Finding(reason, "mend what has paused it, and resume it")
     elif observed.state not in (State.RUNNING, State.BLOCKED, State.PAUSED):
         yield Finding(f"it is {observed.state}", "wait, or see to its guest")
-    for disk in root.iterfind("devices/disk"):
-        if disk.find("mirror") is not None:
-            name = target_of(disk)
-            yield Finding(f"a block job works on {name}", f"wait, or 'virsh blockjob {name}'")
+    for name in observed.block_jobs:
+        remedy = (
+            f"wait until it has ended, or end it: 'virsh blockjob {observed.name} {name} --abort'"
+        )
+        yield Finding(f"a block job works on {name}", remedy)
 
 
 def _options(order: Order) -> Iterator[Finding]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import libvirt
 
-from reconvirt.domain.migration import Destination, Order, Progress, Question
-from reconvirt.domain.observed import State
+from reconvirt.domain.migration import Destination, Order, Progress, Question, target_of
+from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor import copies, migrate, peer
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import translated
@@ -32,6 +34,19 @@ class Host(Hypervisor):
             self._connection.setKeepAlive(*_KEEPALIVE)
 
     # The source
+
+    def with_hindrances(self, observed: Observed) -> Observed:
+        """The same, with what its XML does not tell: block jobs and snapshots.
+
+        libvirt writes a ``<mirror>`` for a copy and an active commit, and nothing for others.
+        """
+        disks = parse_xml(observed.live).iterfind("devices/disk") if observed.live else ()
+        with self._domain(observed.name) as domain:
+            jobs = tuple(
+                name for each in disks if self.read(domain.blockJobInfo, name := target_of(each))
+            )
+            snapshots = int(self.read(domain.snapshotNum))
+        return replace(observed, block_jobs=jobs, snapshots=snapshots)
 
     def migrate(self, name: str, order: Order) -> None:
         """Move a virtual server; returns when libvirt says how it went."""

@@ -251,6 +251,20 @@ def test_it_has_snapshots(two: Two, unique_name: Name) -> None:
     it.moves()
 
 
+def test_a_device_is_on_pci(two: Two, unique_name: Name) -> None:
+    """On s390x; it moves with a channel address."""
+    host = two.hosts[0]
+    name = unique_name()
+    plain = disk(host.image(f"{name}-a"), "vda")
+    it = Stays(two, name, devices={"disks": [{**plain, "address": {"type": "pci"}}]})
+
+    assert "non-migratable device" in it.by_hand()
+    it.is_refused("the disk vda is on PCI", "give it an address of the type ccw")
+
+    it.is_restarted(devices={"disks": [{**plain, "address": {"type": "ccw"}}]})
+    it.moves()
+
+
 @pytest.mark.skipif(not iscsi_is_there(), reason="needs the packages tgt and qemu-block-extra")
 def test_it_has_a_host_device(two: Two, unique_name: Name, tmp_path: Path) -> None:
     """A SCSI device, plugged in by hand; it moves without."""

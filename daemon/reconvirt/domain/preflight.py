@@ -179,6 +179,20 @@ def _devices(root: _Element, order: Order) -> Iterator[Finding]:
     for tag, (reason, remedy) in _STAY.items():
         if root.find(f"devices/{tag}") is not None and not order.offline:
             yield Finding(reason, remedy)
+    kind = root.find("os/type")
+    if kind is not None and kind.get("arch") == "s390x" and not order.offline:
+        # QEMU adds a zpci device to each, which it cannot migrate.
+        for each in root.iterfind("devices/*/address[@type='pci']/.."):
+            remedy = "give it an address of the type ccw, or none, and restart it"
+            yield Finding(f"the {each.tag} {_word_for(each)} is on PCI", remedy)
+
+
+def _word_for(device: _Element) -> str:
+    for path, name in (("target", "dev"), ("mac", "address"), ("alias", "name")):
+        found = device.find(path)
+        if found is not None and found.get(name):
+            return found.get(name, "")
+    return ""
 
 
 def _networks(root: _Element, there: Destination) -> Iterator[Finding]:

@@ -63,6 +63,11 @@ def test_nothing_stands_against_a_plain_one() -> None:
         (server(disk("/srv/images/../own/a")), None, "not known to be on both"),
         (replace(server(), block_jobs=("vda",)), None, "block job works on vda"),
         (replace(server(), snapshots=2), None, "snapshots"),
+        (
+            server(disk("/srv/images/a", "<address type='pci'/>")),
+            None,
+            "the disk vda is on PCI",
+        ),
         (server(disk("/srv/images/a", "<transient/>")), None, "transient"),
         (server(state=State.PAUSED, reason="I/O error"), None, "I/O error"),
         (server("<tpm/>", State.SHUTOFF), None, "TPM state"),

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """What collecting and scraping cost, over the bare libvirt call and over other ways.
 
-    bench/metrics.py [--defined 1000] [--running 50] [--rounds 7] [--scrapes 5]
+    bench/metrics.py [--defined 1000] [--running 50] [--rounds 7] [--scrapes 5] [--hanging 10]
 
 Starts a libvirtd of its own, the test bed's, as root: so many virtual servers that are shut off
 and so many that are started and paused, with a disk and an interface each. What counts is the
 median of the ratios of measurements made right after each other. Where Debian's
-prometheus-libvirt-exporter is installed it is measured as well.
+prometheus-libvirt-exporter is installed it is measured as well. Then, for so many seconds each,
+what scrapes take while a QEMU, one with a job, libvirtd or all of them are stopped (SIGSTOP),
+beside rendering alone, measured right before each scrape.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ from reconvirt.metrics.exposition import Ages, Exposition
 from reconvirt.metrics.settings import MetricsSettings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from hanging import HEADER, measure_hanging
+
 from testbed import LibvirtHost
 
 if TYPE_CHECKING:
@@ -106,16 +110,18 @@ def scrape(address: str) -> bytes:
         return answer.read()
 
 
-def populate(host: LibvirtHost, defined: int, running: int) -> None:
-    """Define virtual servers and start some of them."""
-    connection, bridge = libvirt.open(host.uri), host.bridge()
+def populate(host: LibvirtHost, defined: int, running: int) -> list[str]:
+    """Define virtual servers and start some of them, and the names of those."""
+    connection, bridge, started = libvirt.open(host.uri), host.bridge(), []
     for number in range(defined):
         name = host.unique_name("bench")
         image = host.image(name, "16M") if number < running else host.images / name
         domain = connection.defineXML(DOMAIN.format(name=name, image=image, bridge=bridge))
         if number < running:
             domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+            started.append(name)
     connection.close()
+    return started
 
 
 def measure(host: LibvirtHost, rounds: int, scrapes: int) -> dict[str, list[tuple[float, float]]]:
@@ -173,13 +179,19 @@ def main() -> None:
     parser.add_argument("--running", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--scrapes", type=int, default=5)
+    parser.add_argument("--hanging", type=float, default=10.0, metavar="SECONDS")
     chosen = parser.parse_args()
     configure("console", sys.stderr, "critical")
     start_event_loop()
     with LibvirtHost.take() as host:
-        populate(host, chosen.defined, chosen.running)
+        started = populate(host, chosen.defined, chosen.running)
         print(f"{chosen.defined} defined, {chosen.running} of them running")
         pairs = measure(host, chosen.rounds, chosen.scrapes)
+        if chosen.hanging:
+            print(HEADER)
+            for each in measure_hanging(host, started, chosen.hanging, scrape):
+                print(each, flush=True)
+    print()
     print(f"{'':44} {'ratio':>7} {'least':>7} {'most':>7}   first     second")
     for what, measured in pairs.items():
         ratios = [first / second for first, second in measured]

@@ -74,9 +74,9 @@ def cpu_controller(host: LibvirtHost, guest: Guest) -> None:
 
 @pytest.fixture(scope="session")
 def examined(host: LibvirtHost) -> None:
-    """For tests of metrics: libvirt has run each emulator that is installed.
+    """For tests of metrics: libvirt has run each emulator.
 
-    A new libvirtd does so at the first call for statistics, for a minute, and definitions wait.
+    A new libvirtd does so at the first call for statistics, and definitions wait for it.
     """
     host.virsh("capabilities", timeout=280)
 

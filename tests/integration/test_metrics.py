@@ -39,7 +39,6 @@ Name = Callable[..., str]
 pytestmark = pytest.mark.usefixtures("examined")
 
 SOON = 60.0  # seconds
-QUICKLY = 0.05  # seconds, besides rendering
 SETTINGS = """
 [metrics]
 listen = "127.0.0.1:0"
@@ -239,7 +238,10 @@ def test_nothing_that_hangs_holds_a_scrape(
     unique_name: Name,
     settings: Path,
 ) -> None:
-    """One QEMU is stopped, another has a job; then libvirtd itself is stopped."""
+    """One QEMU is stopped, another has a job; then libvirtd itself is stopped.
+
+    How long a scrape takes meanwhile is measured by bench/metrics.py.
+    """
     hung, busy, well = unique_name("hung"), unique_name("busy"), unique_name("well")
     for name in (hung, busy, well):
         host.define(domain_xml(name, guest, host.console_log(name)))
@@ -262,7 +264,6 @@ def test_nothing_that_hangs_holds_a_scrape(
             assert found.server(hung, "cpu_seconds_total")
             assert found.value("reconvirt_libvirt_stats_stuck_calls") == 1
             assert found.value("reconvirt_libvirt_stats_age_seconds") < 4
-            assert min(scrape(address).seconds for _ in range(5)) < QUICKLY * 4
         until(daemon, lambda found: age(found, hung) < 3, "it to be fresh again")
 
         dump = host.directory / "images" / f"{busy}.core"
@@ -282,7 +283,13 @@ def test_nothing_that_hangs_holds_a_scrape(
                 "all to be stale",
             )
             assert age(found, well) > 4
-            assert max(scrape(address).seconds for _ in range(5)) < 1
+            # No call of libvirt can come back now: who scrapes gets what is in memory, only older.
+            ages = [
+                scrape(address).value("reconvirt_libvirt_stats_age_seconds") or 0.0
+                for _ in range(5)
+            ]
+            assert ages == sorted(set(ages))
+            assert ages[0] > 5
         until(
             daemon,
             lambda found: (found.value("reconvirt_libvirt_stats_age_seconds") or 99) < 3,

@@ -44,6 +44,29 @@ class Slowly:
         """On which hosts its guest does something."""
         return [number for number in (0, 1) if self.two.state(number, self.name) == "running"]
 
+    def job(self) -> dict[str, int]:
+        """The numbers of its migration, as the source's libvirt has them."""
+        printed = self.two.hosts[0].virsh("domjobinfo", self.name, "--rawstats")
+        pairs = re.findall(r"^(\S+):\s+(\d+)$", printed, re.MULTILINE)
+        return {key: int(value) for key, value in pairs}
+
+    def status(self) -> dict[str, Any]:
+        """What the source's daemon says of it."""
+        found: dict[str, Any] = self.two.programs[0].json("get", self.name)["virtualServers"][0]
+        return found
+
+    def told(self) -> dict[str, Any] | None:
+        """How far the source's daemon says that it is; None before it knows."""
+        migration: dict[str, Any] | None = self.status()["migration"]
+        return migration if migration is not None and migration["processed"] else None
+
+    def is_on_one_host_only(self, number: int) -> None:
+        """It runs there, is defined only there, and was never booted again."""
+        assert self.running() == [number]
+        assert [each.names() for each in self.two.hosts][1 - number] == []
+        assert [each.names() for each in self.two.hosts][number] == [self.name]
+        assert self.boots() == 1
+
     def boots(self) -> int:
         """How often its console shows that it has booted."""
         return len(re.findall("^GUEST-UP", self.console.text, re.MULTILINE))
@@ -238,6 +261,45 @@ def test_both_daemons_die(slowly: Slowly) -> None:
 
     assert slowly.boots() == 1
     slowly.two.daemons[0].wait_for("migration done", timeout=30)
+
+
+def test_the_daemon_of_the_source_dies(slowly: Slowly) -> None:
+    """libvirt goes on by itself; a new daemon takes up the same migration."""
+    daemon, host = slowly.two.daemons[0], slowly.two.hosts[0]
+    before = slowly.job()
+
+    daemon.kill()
+    wait_until(
+        lambda: slowly.job()["data_processed"] > before["data_processed"], 60, "libvirt to go on"
+    )
+    assert slowly.running() == [0]
+    daemon.start()
+
+    told = wait_until(slowly.told, 60, "the daemon to tell how far it is")
+    # One that had begun anew would have begun at 0.
+    assert told["seconds"] * 1000 > before["time_elapsed"]
+    assert told["processed"] > before["data_processed"]
+    host.virsh("migrate-setspeed", slowly.name, "1000")
+    slowly.two.wait_for_move(slowly.name, 1)
+    line = daemon.wait_for("migration done", timeout=60, virtual_server=slowly.name)
+    assert line["message"] == "it was moved to zhost2"
+    slowly.is_on_one_host_only(1)
+
+
+def test_it_moves_while_the_daemon_of_the_source_is_dead(slowly: Slowly) -> None:
+    """The daemon that is started anew finds it moved, and does nothing to it."""
+    daemon, host = slowly.two.daemons[0], slowly.two.hosts[0]
+
+    daemon.kill()
+    host.virsh("migrate-setspeed", slowly.name, "1000")
+    slowly.two.wait_for_move(slowly.name, 1)
+    daemon.start()
+
+    wait_until(
+        lambda: slowly.status()["message"] == "it is for zhost2", 60, "the daemon to look at it"
+    )
+    assert daemon.logged("migration begun") == []
+    slowly.is_on_one_host_only(1)
 
 
 def test_the_manifest_changes_back(slowly: Slowly) -> None:

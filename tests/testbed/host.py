@@ -20,6 +20,7 @@ from testbed.waiting import NotSeen, wait_until
 
 START_SECONDS = 30.0
 VIRSH_SECONDS = 60.0
+EMULATORS = ("qemu-system-s390x", "qemu-system-x86_64")
 MIGRATION_PORT = 49152  # each slot has a hundred ports from here on
 
 # What libvirt and Open vSwitch write to, and the bed's directory that is mounted over it.
@@ -53,6 +54,7 @@ class LibvirtHost:
 
     NAME = "zhost1"
     NUMBER = 1
+    KVM = False
     NAMESPACES: tuple[str, ...] = ("--mount",)
     MOUNTS: ClassVar[Mapping[str, str]] = MOUNTS
     LIBVIRTD_SETTINGS: tuple[str, ...] = ('unix_sock_rw_perms = "0700"',)
@@ -108,12 +110,21 @@ class LibvirtHost:
             f"mkdir -p {target} && mount --bind {self.directory}/{source} {target} && "
             for source, target in self.MOUNTS.items()
         )
-        # All guests are emulated. A KVM that is there and that QEMU cannot use, as in a virtual
-        # machine without nesting, has libvirt examine QEMU again at each define, for a minute.
-        if Path("/dev/kvm").exists():
-            no_kvm = self.directory / "no-kvm"
-            no_kvm.touch()
-            mounts += f"mount --bind {no_kvm} /dev/kvm && mount -o remount,bind,ro /dev/kvm && "
+        # Guests are emulated. A KVM that is there and that QEMU cannot use, as in a virtual machine
+        # without nesting, has libvirt examine QEMU again at each define, for a minute.
+        nothing = self.directory / "nothing"
+        nothing.touch()
+        if self.KVM:
+            # libvirt's QEMU runs as another user, whom the machine need not let use it.
+            mounts += f"mknod -m 666 {self.directory}/kvm c 10 232 && "
+            mounts += f"mount --bind {self.directory}/kvm /dev/kvm && "
+        elif Path("/dev/kvm").exists():
+            mounts += f"mount --bind {nothing} /dev/kvm && mount -o remount,bind,ro /dev/kvm && "
+        # libvirt runs each emulator that is installed before it tells of statistics. What cannot
+        # be executed is none: there are those that tests need, and the minute is saved.
+        for path in Path("/usr/bin").glob("qemu-system-*"):
+            if path.name not in EMULATORS and not path.is_symlink():
+                mounts += f"mount --bind {nothing} {path} && "
         ready = self.directory / "ready"
         # One process keeps the namespace, whatever happens to the daemons.
         script = f"{mounts}: > {ready}; exec sleep inf"

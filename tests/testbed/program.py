@@ -71,8 +71,8 @@ class Reconvirt:
         values: dict[str, Any] = {
             "state_directory": str(self._directory / "state"),
             "dump_directory": str(self.dumps),
-            # The first call for statistics makes a new libvirtd run each emulator that is
-            # installed, for a minute, and definitions wait for that.
+            # The first call for statistics makes a new libvirtd run each emulator, for some
+            # seconds, and definitions wait for that.
             "metrics__enabled": False,
             **settings,
         }

@@ -121,6 +121,7 @@ def check_move(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding,
         observed = here.observe(name, desired.uuid)
         if observed is None:
             raise Failure(f"{name} is not on this host")
+        observed = here.with_hindrances(observed)
         order = make_order(desired, observed, hosts[host])
         pair = (hosts.get(wanted.inventory.own), hosts[host])
         findings = preflight(observed, order, pair, survey(here, there, observed, order))

@@ -24,6 +24,8 @@ from reconvirt.metrics.fleet import Migration
 _FIRST_PAUSE = 10.0
 _LONGEST_PAUSE = 900.0
 _FULL_PAUSE = 5.0
+_PHASES = {End.MOVED: "succeeded", End.FULL: "waiting"}
+"""What has not failed, by the words of the metrics."""
 
 _log = structlog.get_logger(__name__)
 
@@ -116,9 +118,12 @@ class Migrations:
         return tuple(last.values())
 
     def ended(self) -> Mapping[str, int]:
-        """How many migrations have ended, by :class:`~reconvirt.controller.move.End`."""
+        """How many migrations have ended, by :class:`~reconvirt.controller.move.End`.
+
+        One that has found the destination full has not begun.
+        """
         with self._lock:
-            return {str(each): self._ended[each] for each in End}
+            return {str(each): self._ended[each] for each in End if each is not End.FULL}
 
     def moving(self, name: str) -> bool:
         """Whether a virtual server is on its way."""
@@ -141,6 +146,7 @@ class Migrations:
             if sent is None and (ended := self._journeys.ended(desired)):
                 return Standing(ended, report=Report(End.REFUSED, ended))
             past, now = self._past.get(desired.name), time.monotonic()
+            waited = past is not None and past.report.end is End.FULL
             if past is not None and past.wanted == wanted and now < past.not_before:
                 return Standing(past.report.message, False, past.not_before - now, past.report)
             tried = past.tried if past is not None and past.wanted == wanted else {}
@@ -151,7 +157,8 @@ class Migrations:
                 return Standing(f"it waits for a slot to move {slot}", underway=True)
             self._waiting.pop(desired.name, None)
             move = self._begin(wanted, destination)
-        self._history.tell(desired.name, "MigrationBegun", f"to {destination.name}")
+        if not waited:
+            self._history.tell(desired.name, "MigrationBegun", f"to {destination.name}")
         return Standing(_told(move), underway=True)
 
     def _begin(self, wanted: Wanted, destination: HostManifest) -> Move:
@@ -194,6 +201,8 @@ class Migrations:
             if move is not None:
                 move.abort(why)
                 return True
+            # Nobody waits for what has failed.
+            self._forget_failure(desired.name)
         if here:
             self._journeys.stay(desired.name)
         return False
@@ -218,6 +227,12 @@ class Migrations:
                 self._journeys.release(name)
             self._past.pop(name, None)
             self._waiting.pop(name, None)
+            self._forget_failure(name)
+
+    def _forget_failure(self, name: str) -> None:
+        last = self._last.get(name)
+        if last is not None and last.phase != _PHASES[End.MOVED]:
+            del self._last[name]
 
     def stop(self) -> None:
         """End watching; libvirt's daemons carry on what they have begun."""
@@ -246,16 +261,21 @@ class Migrations:
         with self._lock:
             del self._moves[move.name]
             if report is not None:
+                past = self._past.get(move.name)
+                waited = past is not None and past.report.end is End.FULL
                 self._note(move, report, wanted)
-                phase = "succeeded" if report.end is End.MOVED else "failed"
+                phase = _PHASES.get(report.end, "failed")
                 self._last[move.name] = _as_metric(move.name, phase, move.seen)
                 self._ended[report.end] += 1
             waiting = list(self._waiting)
         if report is None:
             return
-        moved = report.end is End.MOVED
-        reason = "MigrationDone" if moved else "MigrationNotDone"
-        self._history.tell(move.name, reason, report.message, level="info" if moved else "warning")
+        if report.end is not End.FULL:
+            moved = report.end is End.MOVED
+            reason, level = ("MigrationDone", "info") if moved else ("MigrationNotDone", "warning")
+            self._history.tell(move.name, reason, report.message, level=level)
+        elif not waited:
+            self._history.tell(move.name, "MigrationWaits", report.message)
         for name in (move.name, *waiting):
             self._wake(name)
 
@@ -305,7 +325,8 @@ def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:
         "out",
         phase,
         seconds=progress.elapsed,
-        downtime_seconds=progress.downtime / 1000,
+        # While it goes on that is only what QEMU expects.
+        downtime_seconds=progress.downtime / 1000 if progress.phase == "completed" else None,
         data_bytes=progress.processed,
         remaining_bytes=progress.remaining,
         expected_end_seconds=progress.expected_end if phase == "running" else None,

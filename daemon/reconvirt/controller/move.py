@@ -165,6 +165,7 @@ class Move:
             if report.end is not End.STAYED:
                 return report
         order = make_order(self.desired, observed, self.destination)
+        observed = here.with_hindrances(observed)
         found = survey(here, there, observed, order)
         if found.arriving >= self.destination.slots_in:
             return Report(End.FULL, f"{self.destination.name} takes no more at a time")
@@ -340,6 +341,9 @@ class Move:
         if before is not None and before.autostart:
             # libvirt takes everything along but this.
             there.set_autostart(self.name, on=True)
+        with contextlib.suppress(HypervisorError):
+            # It was asked twice a second at most: of a fast one nothing was seen, of none the end.
+            self.seen = there.completed(self.name) or self.seen
         return Report(End.MOVED, f"it was moved to {self.destination.name}")
 
     def _why(self) -> str:

@@ -141,7 +141,8 @@ class Progress:
         total: bytes altogether.
         dirty_rate: bytes a second that the guest changes; 0 where it is not known.
         speed: bytes a second that are sent.
-        downtime: milliseconds that the guest stands still at the end, as QEMU expects it.
+        downtime: milliseconds that the guest stands still at the end, as QEMU expects it; that it
+            stood still, once the migration is completed.
         iteration: how often its memory has been gone through.
         started: when it began, in seconds since the epoch.
     """

@@ -36,6 +36,9 @@ class Observed:
         saved: the XML in its saved system image, which the next start restores; None where there
             is none.
         job: what libvirt is doing with it at length, such as ``migration``; "" if nothing.
+        block_jobs: the disks that a block job works on, by target.dev; asked for only before it is
+            moved.
+        snapshots: how many it has; asked for only before it is moved.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Observed:
     autostart: bool = False
     saved: str | None = None
     job: str = ""
+    block_jobs: tuple[str, ...] = ()
+    snapshots: int = 0
 
     @property
     def active(self) -> bool:

@@ -97,6 +97,9 @@ def _system(root: _Element, there: Destination, order: Order) -> Iterator[Findin
 
 
 def _state(root: _Element, observed: Observed, order: Order) -> Iterator[Finding]:
+    if observed.snapshots:
+        remedy = f"delete them first; they are listed by 'virsh snapshot-list {observed.name}'"
+        yield Finding("it has snapshots, which do not move", remedy)
     if order.offline:
         if observed.state is not State.SHUTOFF:
             yield Finding(f"it is {observed.state}", "wait until it is shut off")
@@ -109,10 +112,11 @@ def _state(root: _Element, observed: Observed, order: Order) -> Iterator[Finding
         yield Finding(reason, "mend what has paused it, and resume it")
     elif observed.state not in (State.RUNNING, State.BLOCKED, State.PAUSED):
         yield Finding(f"it is {observed.state}", "wait, or see to its guest")
-    for disk in root.iterfind("devices/disk"):
-        if disk.find("mirror") is not None:
-            name = target_of(disk)
-            yield Finding(f"a block job works on {name}", f"wait, or 'virsh blockjob {name}'")
+    for name in observed.block_jobs:
+        remedy = (
+            f"wait until it has ended, or end it: 'virsh blockjob {observed.name} {name} --abort'"
+        )
+        yield Finding(f"a block job works on {name}", remedy)
 
 
 def _options(order: Order) -> Iterator[Finding]:
@@ -217,6 +221,20 @@ def _devices(root: _Element, order: Order) -> Iterator[Finding]:
     for tag, (reason, remedy) in _STAY.items():
         if root.find(f"devices/{tag}") is not None and not order.offline:
             yield Finding(reason, remedy)
+    kind = root.find("os/type")
+    if kind is not None and kind.get("arch") == "s390x" and not order.offline:
+        # QEMU adds a zpci device to each, which it cannot migrate.
+        for each in root.iterfind("devices/*/address[@type='pci']/.."):
+            remedy = "give it an address of the type ccw, or none, and restart it"
+            yield Finding(f"the {each.tag} {_word_for(each)} is on PCI", remedy)
+
+
+def _word_for(device: _Element) -> str:
+    for path, name in (("target", "dev"), ("mac", "address"), ("alias", "name")):
+        found = device.find(path)
+        if found is not None and found.get(name):
+            return found.get(name, "")
+    return ""
 
 
 def _networks(root: _Element, there: Destination) -> Iterator[Finding]:

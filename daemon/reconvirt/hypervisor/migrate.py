@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import libvirt
@@ -82,11 +83,30 @@ def read_progress(domain: libvirt.virDomain) -> Progress | None:
         return None
     if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
         return None
-    elapsed = stats.get("time_elapsed", 0) / 1000
     copying = stats.get("disk_remaining", 0) > 0
+    return _progress("copying storage" if copying else "copying memory", stats)
+
+
+def read_completed(domain: libvirt.virDomain) -> Progress | None:
+    """What a migration came to, as the host has it where the virtual server has arrived.
+
+    None where libvirt does not know it, as after its restart.
+    """
+    # Without KEEP nobody else could read it any more (``virsh domjobinfo --completed``).
+    keep = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
+    stats = domain.jobStats(keep)
+    if stats.get("type") != libvirt.VIR_DOMAIN_JOB_COMPLETED:
+        return None
+    if stats.get("operation") != libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN:
+        return None
+    return _progress("completed", stats)
+
+
+def _progress(phase: str, stats: Mapping[str, Any]) -> Progress:
+    elapsed = stats.get("time_elapsed", 0) / 1000
     page = stats.get("memory_page_size", 4096)
     return Progress(
-        "copying storage" if copying else "copying memory",
+        phase,
         elapsed,
         stats.get("data_processed", 0),
         stats.get("data_remaining", 0),

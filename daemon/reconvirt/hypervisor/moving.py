@@ -19,9 +19,11 @@ from reconvirt.domain.migration import (
     Progress,
     Question,
     ask_about,
+    target_of,
 )
 from reconvirt.domain.migration_policy import USUAL_MIGRATION, MigrationPolicy
 from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor import copies, migrate, peer
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import translated
@@ -52,6 +54,19 @@ class Host(Hypervisor):
             self._connection.setKeepAlive(policy.keepalive_interval, policy.keepalive_count)
 
     # The source
+
+    def with_hindrances(self, observed: Observed) -> Observed:
+        """The same, with what its XML does not tell: block jobs and snapshots.
+
+        libvirt writes a ``<mirror>`` for a copy and an active commit, and nothing for others.
+        """
+        disks = parse_xml(observed.live).iterfind("devices/disk") if observed.live else ()
+        with self._domain(observed.name) as domain:
+            jobs = tuple(
+                name for each in disks if self.read(domain.blockJobInfo, name := target_of(each))
+            )
+            snapshots = int(self.read(domain.snapshotNum))
+        return replace(observed, block_jobs=jobs, snapshots=snapshots)
 
     def migrate(self, name: str, order: Order) -> None:
         """Move a virtual server; returns when libvirt says how it went."""
@@ -127,6 +142,12 @@ class Host(Hypervisor):
         """Remove an image that was made for a copy; False if a virtual server has it."""
         with translated():
             return bool(self.write(copies.remove_image, self._connection, path))
+
+    def completed(self, name: str) -> Progress | None:
+        """What a migration to here came to; None if libvirt does not know it."""
+        with self._domain(name) as domain:
+            found: Progress | None = self.read(migrate.read_completed, domain)
+            return found
 
     # Either
 

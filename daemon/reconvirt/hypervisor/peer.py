@@ -76,7 +76,8 @@ def _machine(connection: libvirt.virConnect, question: Question) -> tuple[str, i
     except libvirt.libvirtError as error:
         if error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE):
             raise
-        return str(error.get_error_message()), 0
+        why = error.get_error_message()
+        return f"the destination cannot run its machine type, {question.machine}: {why}", 0
     vcpu = etree.fromstring(text.encode()).find("vcpu")
     return "", int(vcpu.get("max", "0")) if vcpu is not None else 0
 
@@ -91,10 +92,15 @@ def _cpu(connection: libvirt.virConnect, question: Question) -> str:
         # libvirt compares models for KVM only; what it cannot compare it refuses itself.
         if error.get_error_code() in _UNKNOWN or question.kind != "kvm":
             return ""
-        return str(error.get_error_message())
+        why = error.get_error_message()
+        return f"the destination cannot run its CPU model, {_model(question)}: {why}"
     if question.kind == "kvm" and result == libvirt.VIR_CPU_COMPARE_INCOMPATIBLE:
-        return "the destination cannot run its CPU model"
+        return f"the destination cannot run its CPU model, {_model(question)}"
     return ""
+
+
+def _model(question: Question) -> str:
+    return etree.fromstring(question.cpu).findtext("model", "")
 
 
 def _free_memory(connection: libvirt.virConnect) -> int:

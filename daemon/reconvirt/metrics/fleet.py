@@ -15,7 +15,7 @@ CONDITIONS = (
     *("Migrating", "HeldByOtherHost"),
 )
 VALIDITIES = ("valid", "invalid", "retained")
-MIGRATION_PHASES = ("waiting", "running", "finishing", "succeeded", "failed")
+MIGRATION_PHASES = ("waiting", "running", "succeeded", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +192,11 @@ def _migrations(migrations: Iterable[Migration]) -> Iterable[Metric]:
     values = {
         name: GaugeMetricFamily(f"reconvirt_migration_{name}", text, labels=labels)
         for name, text in (
-            ("seconds", "How long a migration has taken."),
-            ("downtime_seconds", "How long the guest stood still."),
+            ("seconds", "How long a migration has taken so far, or took."),
+            (
+                "downtime_seconds",
+                "How long the guest stood still; known once it has moved.",
+            ),
             ("data_bytes", "Data moved."),
             ("remaining_bytes", "Data to be moved yet."),
             ("expected_end_seconds", "How long it still takes at this speed."),

@@ -1,7 +1,8 @@
 """Reading what ``perf kvm stat report`` and ``perf kvm stat live`` print (chapter 22).
 
 The table has been printed in three ways: without least and greatest time (perf before 3.15), with
-them, and in nanoseconds as the browser of perf 6.3 and later shows it. The columns are found by
+them, and in nanoseconds in the browser of perf 6.4 and later, which it opens on a terminal only:
+into a pipe it prints what it always has, with or without ``--stdio``. The columns are found by
 their titles, and the rows are read from the right, since the names of exits have spaces,
 parentheses and percent signs of their own.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconvirt.domain.backing import Backing
@@ -60,7 +62,13 @@ def test_nothing_stands_against_a_plain_one() -> None:
         (server("<hostdev/>"), None, "host device"),
         (server("<filesystem/>"), None, "directory of its host"),
         (server(disk("/srv/images/../own/a")), None, "not known to be on both"),
-        (server(disk("/srv/images/a", "<mirror/>")), None, "block job"),
+        (replace(server(), block_jobs=("vda",)), None, "block job works on vda"),
+        (replace(server(), snapshots=2), None, "snapshots"),
+        (
+            server(disk("/srv/images/a", "<address type='pci'/>")),
+            None,
+            "the disk vda is on PCI",
+        ),
         (server(disk("/srv/images/a", "<transient/>")), None, "transient"),
         (
             server("<disk type='block'><source dev='/dev/a'/><target dev='vda'/></disk>"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconvirt.domain import values
 from reconvirt.domain.effects import at_next_start
-from reconvirt.domain.places import AddressNumber
+from reconvirt.domain.places import AddressNumber, Attribute
 from reconvirt.domain.rows import NOWHERE, Field, Stated, always
 from reconvirt.domain.values import Kind
 
@@ -51,6 +51,8 @@ ADDRESS_ROWS: tuple[Field, ...] = (
         "ccw: a channel device of s390x; pci; drive (or scsi, as the book says): behind a "
         "controller; as the guest sees it. libvirt picks a free address if not stated, and keeps "
         "it.",
+        # An address of another type has other numbers, and on s390x a PCI address has zPCI ones.
+        place=Attribute("address", "type", alone=True),
     ),
     _number(
         "cssid",

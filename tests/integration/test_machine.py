@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -189,6 +190,33 @@ def test_a_reload_keeps_the_work_going(installed: Machine) -> None:
     manifest(installed, vcpus=2)
     wait_until(lambda: vcpus(installed, "web1") == "2", SOON, "the second vCPU")
     assert (process, started) == (show(installed, "MainPID"), qemu(installed, "web1"))
+
+
+def test_cpu_shares_are_set_in_control_groups(installed: Machine) -> None:
+    """What the manifest says is what the kernel has, at the start and while it runs."""
+    if not installed.sets_cpu_shares:
+        pytest.skip("the container has no control groups of the CPU controller to write to")
+    started = qemu(installed, "web1")
+    text = MANIFEST.format(name="web1", vcpus=2, images=IMAGES)
+    installed.write("/etc/reconvirt/desired/web1.yaml", f"{text}  cputune: {{shares: 700}}\n")
+    wait_until(lambda: cpu_shares(installed, "web1") == ["700"] * 2, SOON, "its CPU shares")
+    assert started == qemu(installed, "web1")
+
+    text = MANIFEST.format(name="tuned1", vcpus=1, images=IMAGES)
+    installed.write("/etc/reconvirt/desired/tuned1.yaml", f"{text}  cputune: {{shares: 300}}\n")
+    wait_until(lambda: running(installed, "tuned1"), SOON, "the other one")
+    assert ["300"] * 2 == cpu_shares(installed, "tuned1")
+    installed("rm", "/etc/reconvirt/desired/tuned1.yaml")
+    installed("virsh", "destroy", "tuned1")
+
+
+def cpu_shares(machine: Machine, name: str) -> list[str]:
+    """As libvirt tells it, and as it stands in the group of the virtual server's process."""
+    told = machine("virsh", "schedinfo", "--live", name)
+    (shares,) = re.findall(r"^cpu_shares\s*: (\d+)$", told, re.MULTILINE)
+    groups = machine("cat", f"/proc/{qemu(machine, name)}/cgroup")
+    (group,) = re.findall(r"^\d+:cpu:(/.*\.scope)/", groups, re.MULTILINE)
+    return [shares, machine("cat", f"/sys/fs/cgroup/cpu{group}/cpu.shares")]
 
 
 def test_guests_survive_a_restart_an_upgrade_and_a_stop(installed: Machine) -> None:

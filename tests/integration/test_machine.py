@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from testbed.guest import REPOSITORY
-from testbed.machine import CannotBoot, CommandFailed, Machine
+from testbed.machine import CommandFailed, Machine
+from testbed.package import (
+    IMAGES,
+    MANIFEST,
+    SOON,
+    entries,
+    machine_with_package,
+    manifest,
+    qemu,
+    running,
+    show,
+    vcpus,
+)
 from testbed.waiting import wait_until
 
-SOON = 120.0
-IMAGES = "/var/lib/libvirt/images"
-MANIFEST = """apiVersion: reconvirt/v1
-kind: VirtualServer
-metadata: {{name: {name}}}
-spec:
-  type: qemu
-  memory: 192 MiB
-  vcpu: {{maximum: 3, current: {vcpus}}}
-  os:
-    arch: s390x
-    machine: s390-ccw-virtio
-    kernel: {images}/vmlinuz-s390x
-    initrd: {images}/initrd-s390x.gz
-    cmdline: console=ttysclp0 rdinit=/init
-  devices:
-    consoles:
-      - type: pty
-        target: {{type: sclp}}
-        log: {{file: /var/log/libvirt/{name}.log, append: "on"}}
-    memballoon: {{model: none}}
-"""
 # Wherever a file stands, the daemon's workers do nothing any more, or take their time.
 HANG = """
 import os, time
@@ -63,59 +48,10 @@ def install():
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """The machine, with the package installed as an administrator would."""
-    try:
-        Machine.check_whether_possible()
-    except CannotBoot as why:
-        pytest.skip(f"no machine with systemd: {why}")
-    packages = tmp_path_factory.mktemp("packages")
-    subprocess.run([REPOSITORY / "scripts" / "build-guest"], check=True)
-    subprocess.run([REPOSITORY / "scripts" / "build-deb", packages], check=True)
-    mounts = {"/mnt/packages": packages, "/mnt/guest": REPOSITORY / ".guest"}
-    with contextlib.ExitStack() as stack:
-        try:
-            entered = stack.enter_context(Machine(packages, mounts))
-        except CannotBoot as why:
-            pytest.skip(f"no machine with systemd: {why}")
-        entered.shell(f"cp /mnt/guest/*s390x* {IMAGES}/")
-        yield entered
-
-
-@pytest.fixture(scope="module")
-def installed(machine: Machine) -> Machine:
-    """The package, and the means to make its workers hang."""
-    machine.shell("apt-get install -y /mnt/packages/*.deb || dpkg --install /mnt/packages/*.deb")
-    return machine
-
-
-def manifest(machine: Machine, name: str = "web1", vcpus: int = 1) -> None:
-    text = MANIFEST.format(name=name, vcpus=vcpus, images=IMAGES)
-    machine.write(f"/etc/reconvirt/desired/{name}.yaml", text)
-
-
-def show(machine: Machine, what: str) -> str:
-    return machine("systemctl", "show", "--value", "--property", what, "reconvirtd")
-
-
-def vcpus(machine: Machine, name: str) -> str:
-    return machine("virsh", "vcpucount", name, "--live", "--current")
-
-
-def entries(machine: Machine, *matches: str) -> list[dict[str, Any]]:
-    """The entries of the journal with these fields."""
-    machine("journalctl", "--sync")
-    found = machine("journalctl", "--unit=reconvirtd", "--output=json", *matches)
-    return [json.loads(line) for line in found.splitlines()]
-
-
-def running(machine: Machine, name: str) -> bool:
-    return machine("virsh", "domstate", name, status=None) == "running"
-
-
-def qemu(machine: Machine, name: str) -> str:
-    """The process of a virtual server: another one, another start."""
-    return machine("cat", f"/run/libvirt/qemu/{name}.pid")
+    with machine_with_package(tmp_path_factory.mktemp("packages")) as machine:
+        yield machine
 
 
 def test_what_the_package_brings(installed: Machine) -> None:

@@ -24,6 +24,8 @@ namespaces = []
 security_driver = "none"
 """
 
+_DEVICES = ("/dev/net/tun",)  # for network interfaces of guests
+
 
 class CannotBoot(Exception):
     """This machine cannot run such a container; the text says why."""
@@ -74,6 +76,7 @@ class Machine:
             *("systemd-nspawn", "--quiet", "--boot", "--volatile=overlay", "--private-network"),
             *("--register=no", "--keep-unit", "--console=pipe", f"--machine=rv-{os.getpid()}"),
             f"--directory={built.stdout.strip()}",
+            *(f"--bind={each}" for each in _DEVICES if Path(each).exists()),
             *(f"--bind-ro={source}:{target}" for target, source in self._mounts.items()),
         ]
         self.sets_cpu_shares = self._group.possible

@@ -300,6 +300,42 @@ def test_git_fetched_by_the_timer(installed: Machine) -> None:
     installed("rm", "/etc/reconvirt/conf.d/git.toml")
 
 
+def test_git_fetched_by_ssh_within_the_sandbox(installed: Machine) -> None:
+    """As the unit's user, with nothing but what the configuration names; no stranger is asked."""
+    git = "git -c user.name=Ann -c user.email=ann@example.com -C /home/git/manifests"
+    installed.shell(
+        "useradd --create-home git; install -d -m 0700 -o git -g git /home/git/.ssh; "
+        "git init --quiet --initial-branch=main /home/git/manifests; "
+        "mkdir /home/git/manifests/desired; "
+        "cp /etc/reconvirt/desired/web1.yaml /home/git/manifests/desired; "
+        f"{git} add -A; {git} commit --quiet -m one; chown -R git: /home/git; "
+        "ssh-keygen -q -t ed25519 -N '' -f /etc/reconvirt/id; chown reconvirt: /etc/reconvirt/id; "
+        "install -m 0600 -o git -g git /etc/reconvirt/id.pub /home/git/.ssh/authorized_keys; "
+        "touch /etc/reconvirt/known_hosts"
+    )
+    installed.write(
+        "/etc/reconvirt/conf.d/git.toml",
+        '[source.git]\nrepository = "/var/lib/reconvirt/by-ssh.git"\npath = "desired"\n'
+        'remote = "ssh://git@127.0.0.1/home/git/manifests"\nbranch = "main"\n'
+        'ssh_key = "/etc/reconvirt/id"\nknown_hosts = "/etc/reconvirt/known_hosts"\n',
+    )
+    installed("systemctl", "start", "reconvirt-sync.service", status=1)
+    told = installed("journalctl", "--unit=reconvirt-sync", "--output=cat", "--no-pager")
+    assert "the server's host key is not in /etc/reconvirt/known_hosts" in told
+
+    installed.shell(
+        "read -r kind key rest < /etc/ssh/ssh_host_ed25519_key.pub; "
+        'echo "127.0.0.1 $kind $key" > /etc/reconvirt/known_hosts'
+    )
+    installed("systemctl", "start", "reconvirt-sync.service")
+
+    head = installed(
+        "git", "-c", "safe.directory=*", "-C", "/home/git/manifests", "rev-parse", "HEAD"
+    )
+    assert head in installed("journalctl", "--unit=reconvirt-sync", "--output=cat", "--no-pager")
+    installed("rm", "/etc/reconvirt/conf.d/git.toml")
+
+
 def test_the_package_goes_and_leaves_the_guests(installed: Machine) -> None:
     """Also when it is purged."""
     installed("dpkg", "--purge", "reconvirt")

@@ -93,6 +93,27 @@ def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
     assert ".TH" in run("manual", "reconvirtd.8")
 
 
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
+def test_the_debian_package_fits_every_architecture(tmp_path: Path) -> None:
+    """Nothing in it is compiled, and the same source gives the same file."""
+
+    def build(name: str) -> Path:
+        command = [REPOSITORY / "scripts" / "build-deb", tmp_path / name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return Path(done.stdout.strip())
+
+    first, second = build("first"), build("second")
+
+    assert first.read_bytes() == second.read_bytes()
+    field = ["dpkg-deb", "--field", first, "Architecture"]
+    assert "all\n" == subprocess.run(field, capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(
+        ["dpkg-deb", "--contents", first], capture_output=True, text=True, check=True
+    ).stdout
+    assert "/usr/lib/reconvirt/reconvirt/cli/main.py" in names
+    assert not re.search(r"\.(so|a|pyd|pyc)$", names, re.MULTILINE)
+
+
 @pytest.mark.timeout(900)
 def test_pipx_installs_it(wheel: Path, tmp_path: Path) -> None:
     """Commands, manual, schemas and units are there, and gone after it is uninstalled."""

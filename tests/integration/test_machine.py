@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
+import re
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from testbed.guest import REPOSITORY
-from testbed.machine import CannotBoot, CommandFailed, Machine
+from testbed.machine import CommandFailed, Machine
+from testbed.package import (
+    IMAGES,
+    MANIFEST,
+    SOON,
+    entries,
+    machine_with_package,
+    manifest,
+    qemu,
+    running,
+    show,
+    vcpus,
+)
 from testbed.waiting import wait_until
 
-SOON = 120.0
-IMAGES = "/var/lib/libvirt/images"
-MANIFEST = """apiVersion: reconvirt/v1
-kind: VirtualServer
-metadata: {{name: {name}}}
-spec:
-  type: qemu
-  memory: 192 MiB
-  vcpu: {{maximum: 3, current: {vcpus}}}
-  os:
-    arch: s390x
-    machine: s390-ccw-virtio
-    kernel: {images}/vmlinuz-s390x
-    initrd: {images}/initrd-s390x.gz
-    cmdline: console=ttysclp0 rdinit=/init
-  devices:
-    consoles:
-      - type: pty
-        target: {{type: sclp}}
-        log: {{file: /var/log/libvirt/{name}.log, append: "on"}}
-    memballoon: {{model: none}}
-"""
 # Wherever a file stands, the daemon's workers do nothing any more, or take their time.
 HANG = """
 import os, time
@@ -62,59 +48,10 @@ def install():
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """The machine, with the package installed as an administrator would."""
-    try:
-        Machine.check_whether_possible()
-    except CannotBoot as why:
-        pytest.skip(f"no machine with systemd: {why}")
-    packages = tmp_path_factory.mktemp("packages")
-    subprocess.run([REPOSITORY / "scripts" / "build-guest"], check=True)
-    subprocess.run([REPOSITORY / "scripts" / "build-deb", packages], check=True)
-    mounts = {"/mnt/packages": packages, "/mnt/guest": REPOSITORY / ".guest"}
-    with contextlib.ExitStack() as stack:
-        try:
-            entered = stack.enter_context(Machine(packages, mounts))
-        except CannotBoot as why:
-            pytest.skip(f"no machine with systemd: {why}")
-        entered.shell(f"cp /mnt/guest/*s390x* {IMAGES}/")
-        yield entered
-
-
-@pytest.fixture(scope="module")
-def installed(machine: Machine) -> Machine:
-    """The package, and the means to make its workers hang."""
-    machine.shell("apt-get install -y /mnt/packages/*.deb || dpkg --install /mnt/packages/*.deb")
-    return machine
-
-
-def manifest(machine: Machine, name: str = "web1", vcpus: int = 1) -> None:
-    text = MANIFEST.format(name=name, vcpus=vcpus, images=IMAGES)
-    machine.write(f"/etc/reconvirt/desired/{name}.yaml", text)
-
-
-def show(machine: Machine, what: str) -> str:
-    return machine("systemctl", "show", "--value", "--property", what, "reconvirtd")
-
-
-def vcpus(machine: Machine, name: str) -> str:
-    return machine("virsh", "vcpucount", name, "--live", "--current")
-
-
-def entries(machine: Machine, *matches: str) -> list[dict[str, Any]]:
-    """The entries of the journal with these fields."""
-    machine("journalctl", "--sync")
-    found = machine("journalctl", "--unit=reconvirtd", "--output=json", *matches)
-    return [json.loads(line) for line in found.splitlines()]
-
-
-def running(machine: Machine, name: str) -> bool:
-    return machine("virsh", "domstate", name, status=None) == "running"
-
-
-def qemu(machine: Machine, name: str) -> str:
-    """The process of a virtual server: another one, another start."""
-    return machine("cat", f"/run/libvirt/qemu/{name}.pid")
+    with machine_with_package(tmp_path_factory.mktemp("packages")) as machine:
+        yield machine
 
 
 def test_what_the_package_brings(installed: Machine) -> None:
@@ -192,6 +129,33 @@ def test_a_reload_keeps_the_work_going(installed: Machine) -> None:
     manifest(installed, vcpus=2)
     wait_until(lambda: vcpus(installed, "web1") == "2", SOON, "the second vCPU")
     assert (process, started) == (show(installed, "MainPID"), qemu(installed, "web1"))
+
+
+def test_cpu_shares_are_set_in_control_groups(installed: Machine) -> None:
+    """What the manifest says is what the kernel has, at the start and while it runs."""
+    if not installed.sets_cpu_shares:
+        pytest.skip("the container has no control groups of the CPU controller to write to")
+    started = qemu(installed, "web1")
+    text = MANIFEST.format(name="web1", vcpus=2, images=IMAGES)
+    installed.write("/etc/reconvirt/desired/web1.yaml", f"{text}  cputune: {{shares: 700}}\n")
+    wait_until(lambda: cpu_shares(installed, "web1") == ["700"] * 2, SOON, "its CPU shares")
+    assert started == qemu(installed, "web1")
+
+    text = MANIFEST.format(name="tuned1", vcpus=1, images=IMAGES)
+    installed.write("/etc/reconvirt/desired/tuned1.yaml", f"{text}  cputune: {{shares: 300}}\n")
+    wait_until(lambda: running(installed, "tuned1"), SOON, "the other one")
+    assert ["300"] * 2 == cpu_shares(installed, "tuned1")
+    installed("rm", "/etc/reconvirt/desired/tuned1.yaml")
+    installed("virsh", "destroy", "tuned1")
+
+
+def cpu_shares(machine: Machine, name: str) -> list[str]:
+    """As libvirt tells it, and as it stands in the group of the virtual server's process."""
+    told = machine("virsh", "schedinfo", "--live", name)
+    (shares,) = re.findall(r"^cpu_shares\s*: (\d+)$", told, re.MULTILINE)
+    groups = machine("cat", f"/proc/{qemu(machine, name)}/cgroup")
+    (group,) = re.findall(r"^\d+:cpu:(/.*\.scope)/", groups, re.MULTILINE)
+    return [shares, machine("cat", f"/sys/fs/cgroup/cpu{group}/cpu.shares")]
 
 
 def test_guests_survive_a_restart_an_upgrade_and_a_stop(installed: Machine) -> None:
@@ -336,6 +300,42 @@ def test_git_fetched_by_the_timer(installed: Machine) -> None:
 
     wait_until(lambda: vcpus(installed, "web1") == "3", SOON, "the third vCPU")
     installed("systemctl", "stop", "reconvirt-sync.timer", "reconvirtd")
+    installed("rm", "/etc/reconvirt/conf.d/git.toml")
+
+
+def test_git_fetched_by_ssh_within_the_sandbox(installed: Machine) -> None:
+    """As the unit's user, with nothing but what the configuration names; no stranger is asked."""
+    git = "git -c user.name=Ann -c user.email=ann@example.com -C /home/git/manifests"
+    installed.shell(
+        "useradd --create-home git; install -d -m 0700 -o git -g git /home/git/.ssh; "
+        "git init --quiet --initial-branch=main /home/git/manifests; "
+        "mkdir /home/git/manifests/desired; "
+        "cp /etc/reconvirt/desired/web1.yaml /home/git/manifests/desired; "
+        f"{git} add -A; {git} commit --quiet -m one; chown -R git: /home/git; "
+        "ssh-keygen -q -t ed25519 -N '' -f /etc/reconvirt/id; chown reconvirt: /etc/reconvirt/id; "
+        "install -m 0600 -o git -g git /etc/reconvirt/id.pub /home/git/.ssh/authorized_keys; "
+        "touch /etc/reconvirt/known_hosts"
+    )
+    installed.write(
+        "/etc/reconvirt/conf.d/git.toml",
+        '[source.git]\nrepository = "/var/lib/reconvirt/by-ssh.git"\npath = "desired"\n'
+        'remote = "ssh://git@127.0.0.1/home/git/manifests"\nbranch = "main"\n'
+        'ssh_key = "/etc/reconvirt/id"\nknown_hosts = "/etc/reconvirt/known_hosts"\n',
+    )
+    installed("systemctl", "start", "reconvirt-sync.service", status=1)
+    told = installed("journalctl", "--unit=reconvirt-sync", "--output=cat", "--no-pager")
+    assert "the server's host key is not in /etc/reconvirt/known_hosts" in told
+
+    installed.shell(
+        "read -r kind key rest < /etc/ssh/ssh_host_ed25519_key.pub; "
+        'echo "127.0.0.1 $kind $key" > /etc/reconvirt/known_hosts'
+    )
+    installed("systemctl", "start", "reconvirt-sync.service")
+
+    head = installed(
+        "git", "-c", "safe.directory=*", "-C", "/home/git/manifests", "rev-parse", "HEAD"
+    )
+    assert head in installed("journalctl", "--unit=reconvirt-sync", "--output=cat", "--no-pager")
     installed("rm", "/etc/reconvirt/conf.d/git.toml")
 
 

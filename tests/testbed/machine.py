@@ -9,18 +9,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from testbed.groups import CpuGroup
 from testbed.guest import REPOSITORY
 from testbed.waiting import wait_until
 
 BOOT_SECONDS = 120.0
 COMMAND_SECONDS = 180.0
 
-# libvirt can neither make control groups nor mount namespaces inside the container.
+# libvirt cannot make mount namespaces inside the container, and control groups of the CPU
+# controller only.
 _QEMU = """
-cgroup_controllers = []
+cgroup_controllers = {controllers}
 namespaces = []
 security_driver = "none"
 """
+
+_DEVICES = ("/dev/net/tun",)  # for network interfaces of guests
 
 
 class CannotBoot(Exception):
@@ -35,13 +39,19 @@ class Machine:
     """A Debian container of its own network and file system, gone without a trace afterwards.
 
     What is written in it stands in memory. Use it as a context manager.
+
+    Attributes:
+        sets_cpu_shares: whether libvirt in it can: that takes control groups.
     """
 
-    def __init__(self, directory: Path, mounts: dict[str, Path]) -> None:
+    def __init__(self, directory: Path, mounts: dict[str, Path], kind: str = "plain") -> None:
         self._directory = directory
+        self._kind = kind
         self._mounts = mounts
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
+        self._group = CpuGroup(f"reconvirt-machine-{os.getpid()}")
+        self.sets_cpu_shares = False
 
     @staticmethod
     def check_whether_possible() -> None:
@@ -55,7 +65,10 @@ class Machine:
     def __enter__(self) -> Self:
         self.check_whether_possible()
         built = subprocess.run(
-            [REPOSITORY / "scripts" / "build-machine"], capture_output=True, text=True, check=False
+            [REPOSITORY / "scripts" / "build-machine", self._kind],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if built.returncode:
             raise CannotBoot(f"the base system cannot be built: {built.stderr.strip()}")
@@ -63,8 +76,12 @@ class Machine:
             *("systemd-nspawn", "--quiet", "--boot", "--volatile=overlay", "--private-network"),
             *("--register=no", "--keep-unit", "--console=pipe", f"--machine=rv-{os.getpid()}"),
             f"--directory={built.stdout.strip()}",
+            *(f"--bind={each}" for each in _DEVICES if Path(each).exists()),
             *(f"--bind-ro={source}:{target}" for target, source in self._mounts.items()),
         ]
+        self.sets_cpu_shares = self._group.possible
+        if self.sets_cpu_shares:
+            command = self._group.within(command)
         log = self._directory / "machine.log"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -73,7 +90,13 @@ class Machine:
         try:
             self._leader = wait_until(self._find_leader, BOOT_SECONDS, "the container to start")
             wait_until(self._booted, BOOT_SECONDS, f"systemd in the container, see {log}")
-            self.write("/etc/libvirt/qemu.conf", _QEMU)
+            if self.sets_cpu_shares:
+                # systemd-nspawn shows it for reading only.
+                self("mount", "-o", "remount,bind,rw", "/sys/fs/cgroup/cpu")
+                # libvirt has systemd set the shares, which looks for controllers when it starts.
+                self("systemctl", "daemon-reexec")
+            controllers = '["cpu"]' if self.sets_cpu_shares else "[]"
+            self.write("/etc/libvirt/qemu.conf", _QEMU.format(controllers=controllers))
             self("systemctl", "restart", "libvirtd")
         except BaseException:
             self.stop()
@@ -120,6 +143,8 @@ class Machine:
             self._process.kill()
             self._process.wait()
         self._process = None
+        if self.sets_cpu_shares:
+            self._group.remove()
 
     def _run(self, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         inside = ["nsenter", "-t", str(self._leader), *["-m", "-p", "-u", "-i", "-n", "-C"], "--"]

@@ -24,6 +24,7 @@ enforce = true
 disk_roots = ["{bed}", "{tmp}", "/dev"]
 boot_roots = ["{bed}"]
 log_roots = ["{bed}"]
+dump_roots = ["{tmp}", "/var/lib/libvirt/qemu/dump"]
 socket_roots = ["{bed}", "/run", "/var/lib/libvirt"]
 host_devices = ["*"]
 trust_writable = true

@@ -14,7 +14,7 @@ import click
 
 from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
-from reconvirt.cli.wanted import connected, read_source
+from reconvirt.cli.wanted import Wanted, connected, read_source
 from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.history import History
@@ -26,7 +26,6 @@ from reconvirt.controller.surroundings import surroundings_of
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.hypervisor.connection import Calls, Hypervisor
-from reconvirt.manifest.host import HostManifest
 from reconvirt.manifest.problem import Problem
 
 CONVERGED, FAILED, WAITING = 0, 1, 3
@@ -72,9 +71,7 @@ def apply(
     chosen = wanted.select(names)
     began = time.monotonic()
     with connected(config.connect) as hypervisor:
-        outcomes = _converge(
-            hypervisor, chosen, config, timeout, form=form, hosts=wanted.inventory.hosts
-        )
+        outcomes = _converge(hypervisor, chosen, config, timeout, form=form, wanted=wanted)
         calls = hypervisor.calls
     problems = wanted.snapshot.problems
     _print(outcomes, problems, form, wanted.snapshot.revision, calls, time.monotonic() - began)
@@ -88,7 +85,7 @@ def _converge(
     timeout: float,
     *,
     form: str,
-    hosts: Mapping[str, HostManifest],
+    wanted: Wanted,
 ) -> list[Outcome]:
     """Reconcile each until nothing more can be done now."""
     settled: dict[str, Outcome] = {}
@@ -111,12 +108,13 @@ def _converge(
         engine.hint(name)
 
     house = House(config, wake, lambda _name, _progress: None, history)
-    house.take(hosts)
-    around = surroundings_of(config, Holds(config.state_directory / "holds.json"), history)
+    house.take(wanted.inventory.hosts)
+    holds = Holds(config.state_directory / "holds.json")
+    around = surroundings_of(config, holds, history, house.placement, lambda: wanted.desired)
     engine = Engine(
         lambda: hypervisor,
         workers=config.workers,
-        surroundings=replace(around, placement=house.placement, afar=house.afar),
+        surroundings=replace(around, afar=house.afar),
         most_starts=config.most_starts,
         on_outcome=on_outcome,
     )

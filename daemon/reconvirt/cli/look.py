@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconvirt.api.answering import answer_description
 from reconvirt.api.answers import DescriptionAnswer
-from reconvirt.cli.wanted import Wanted, connected, observe, plan_one, read_source
+from reconvirt.cli.wanted import (
+    Wanted,
+    connected,
+    find_overdrawn,
+    observe,
+    plan_one,
+    read_holds,
+    read_source,
+)
 from reconvirt.controller.config import Config
 from reconvirt.controller.desk import Description, Unknown
-from reconvirt.controller.holds import Hold, Holds
+from reconvirt.controller.holds import Hold
 from reconvirt.controller.outcome import Outcome, Phase, settle
 from reconvirt.controller.status import Fleet, Status, StatusBook
 from reconvirt.controller.surroundings import find_hold
@@ -78,12 +85,13 @@ def look(config: Config, name: str | None = None) -> Look:
     chosen = {key: each for key, each in wanted.desired.items() if name in (None, key)}
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, [name] if name else None)
+        too_much = find_overdrawn(wanted, config, hypervisor)
+        around = (config.rules, wanted.inventory, too_much)
         plans = {
-            key: plan_one(hypervisor, each, observed.get(key), config.rules, wanted.inventory)
+            key: plan_one(hypervisor, each, observed.get(key), *around)
             for key, each in chosen.items()
         }
-    file = config.state_directory / "holds.json"
-    holds = Holds(file if os.access(file, os.R_OK) else None)
+    holds = read_holds(config)
     book = StatusBook()
     book.describe(
         revision=wanted.snapshot.revision, problems=wanted.snapshot.problems, connected=True

@@ -14,7 +14,7 @@ from reconvirt.cli import options, output
 from reconvirt.cli.exact import diff_definitions
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.migrate import tell_findings
-from reconvirt.cli.wanted import connected, observe, plan_one, read_source
+from reconvirt.cli.wanted import connected, find_overdrawn, observe, plan_one, read_source
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.manifest.problem import Problem
@@ -63,9 +63,9 @@ def plan(
     chosen = wanted.select(names)
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, chosen if names else None)
+        around = (config.rules, wanted.inventory, find_overdrawn(wanted, config, hypervisor))
         plans = [
-            plan_one(hypervisor, each, observed.get(name), config.rules, wanted.inventory)
-            for name, each in chosen.items()
+            plan_one(hypervisor, each, observed.get(name), *around) for name, each in chosen.items()
         ]
     plans = [tell_findings(each, wanted, config.connect) for each in plans]
     problems = wanted.snapshot.problems

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
-from reconvirt.cli.wanted import Wanted, read_wanted
+from reconvirt.cli.wanted import Wanted, find_overdrawn, read_wanted
 from reconvirt.controller.config import Config
 from reconvirt.domain.advice import advise
 from reconvirt.domain.rules import object_to
@@ -53,10 +54,12 @@ def validate(context: click.Context, paths: tuple[Path, ...], config_file: Path 
 
 def _objections(wanted: Wanted, config: Config) -> tuple[Problem, ...]:
     """What the host would refuse."""
+    here = replace(wanted, inventory=replace(wanted.inventory, own=config.own_host))
+    too_much = find_overdrawn(here, config, None)
     return tuple(
         Problem(_place(wanted, name, each.field), each.field, f"{each.new}: {each.reason}")
         for name, desired in wanted.desired.items()
-        for each in object_to(desired, config.rules)
+        for each in (*object_to(desired, config.rules), *too_much.get(name, ()))
     )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from reconvirt.cli.failure import Failure
 from reconvirt.controller.config import Config
+from reconvirt.controller.holds import Holds
+from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.sources import make_source
+from reconvirt.controller.surroundings import find_hold
 from reconvirt.controller.tree import read_paths
-from reconvirt.domain.changes import Plan
+from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.placing import NO_INVENTORY, Inventory, plan_elsewhere
@@ -22,6 +27,9 @@ from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.events import start_event_loop
 from reconvirt.manifest.load import assemble, load_file, revision_of
 from reconvirt.manifest.model import Snapshot
+
+Overdrawn: TypeAlias = Mapping[str, tuple[Change, ...]]
+"""What virtual servers ask for beyond what the host gives to all together, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +128,47 @@ def plan_one(
     observed: Observed | None,
     rules: HostRules,
     inventory: Inventory = NO_INVENTORY,
+    overdrawn: Overdrawn | None = None,
 ) -> Plan:
-    """What would be done now about one virtual server."""
+    """What would be done now about one virtual server.
+
+    Args:
+        hypervisor: the connection.
+        desired: what is wanted of it.
+        observed: what libvirt has of it, or None.
+        rules: what the host allows.
+        inventory: this host and the others.
+        overdrawn: who asks for more than the host gives to all together.
+    """
     if (elsewhere := plan_elsewhere(desired, observed, inventory)) is not None:
         return elsewhere
     resolved, host = hypervisor.look_around(desired, rules)
-    return make_plan(resolved, observed, host=host)
+    too_much = (overdrawn or {}).get(desired.name, ())
+    return make_plan(resolved, observed, host=replace(host, overdrawn=too_much))
+
+
+def find_overdrawn(wanted: Wanted, config: Config, hypervisor: Hypervisor | None) -> Overdrawn:
+    """Who asks for more than the host gives to all together.
+
+    Args:
+        wanted: what all manifests say.
+        config: the host's configuration.
+        hypervisor: tells what runs; None to take it that nothing does.
+    """
+    holds = read_holds(config)
+
+    def counts(desired: Desired) -> bool:
+        elsewhere = wanted.inventory.destination(desired) is not None
+        return not elsewhere and find_hold(holds, desired) is None
+
+    sizes = hypervisor.sizes if hypervisor else dict
+    return overdrawn(wanted.desired, config.rules.totals, sizes, counts)
+
+
+def read_holds(config: Config) -> Holds:
+    """Which virtual servers are left alone, as far as we may read it."""
+    file = config.state_directory / "holds.json"
+    return Holds(file if os.access(file, os.R_OK) else None)
 
 
 def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Mapping[str, Observed]:

@@ -83,9 +83,14 @@ class Daemon:
             on_down=self._down,
             on_outcome=self._publish,
             surroundings=replace(
-                surroundings_of(config, self._holds, self._history),
+                surroundings_of(
+                    config,
+                    self._holds,
+                    self._history,
+                    self._house.placement,
+                    lambda: self._engine.wanted,
+                ),
                 on_step=self._book.step,
-                placement=self._house.placement,
                 afar=self._house.afar,
             ),
             observer=self._metrics.observer,

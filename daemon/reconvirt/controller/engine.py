@@ -73,6 +73,7 @@ class Engine:
         surroundings = surroundings or Surroundings()
         self._history = surroundings.history
         self._dependencies = Dependencies(hypervisor, surroundings.afar)
+        self._shares = surroundings.shares
         self._reconciler = Reconciler(
             hypervisor,
             replace(
@@ -114,6 +115,8 @@ class Engine:
                 # What failed with the old manifest says nothing of the new one.
                 self.queue.forget(name)
                 self.queue.add(name, Priority.CHANGE)
+        if before != wanted:
+            self._wake_refused("")
 
     def prune(self, orphans: Mapping[str, Orphan]) -> None:
         """Take over what is to be done about those whose manifests are gone."""
@@ -221,6 +224,13 @@ class Engine:
             self._history.tell(outcome.name, reason, outcome.message, level=level)
         if _state_of(before) != _state_of(outcome):
             self._wake_dependents(outcome.name)
+        if outcome.steps or _state_of(before) != _state_of(outcome):
+            self._wake_refused(outcome.name)
+
+    def _wake_refused(self, changed: str) -> None:
+        """Look at those that the host had too little for: another may have less now."""
+        for name in self._shares.refused - {changed}:
+            self.hint(name)
 
     def _why_not_yet(self, desired: Desired) -> str:
         known = self._wanted, self._outcomes

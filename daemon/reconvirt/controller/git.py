@@ -12,7 +12,7 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconvirt.controller.config.source import GitSettings
@@ -25,6 +25,8 @@ _OVERRIDES = {
     "core.hooksPath": "/dev/null",
     "core.pager": "cat",
     "credential.helper": "",
+    "credential.interactive": "false",
+    "credential.useHttpPath": "false",
     "fetch.fsckObjects": "true",
     "gc.autoDetach": "false",
     "gpg.minTrustLevel": "undefined",
@@ -39,6 +41,9 @@ _OVERRIDES = {
 _PROTOCOLS = "ssh:https:file"
 _LONGEST_MESSAGE = 500
 
+REMOTE = "reconvirt"
+"""What git calls the remote repository: it notes for it that not all objects were fetched."""
+
 
 class GitFailed(Exception):
     """A call of git failed, or took too long; the text is git's own, shortened."""
@@ -50,15 +55,17 @@ class Git:
 
     Attributes:
         settings: which repository, and how.
+        online: whether it may talk to the remote repository; git does so by itself, too, for an
+            object that was left out of an earlier fetch.
     """
 
     settings: GitSettings
+    online: bool = False
 
     def __call__(
         self,
         *arguments: str,
         stdin: bytes = b"",
-        remote: bool = False,
         settings: Mapping[str, str] | None = None,
         gnupg_home: str = "/nonexistent",
     ) -> bytes:
@@ -67,7 +74,6 @@ class Git:
         Args:
             arguments: the command and its arguments.
             stdin: what it reads.
-            remote: whether it may talk to other repositories.
             settings: git's settings for this call.
             gnupg_home: where GnuPG finds the keys that it trusts.
 
@@ -76,7 +82,8 @@ class Git:
         """
         where = self.settings.repository
         overrides = {**_OVERRIDES, "safe.directory": str(where.resolve()), **(settings or {})}
-        options = [part for item in overrides.items() for part in ("-c", "=".join(item))]
+        stated = [*overrides.items(), *(self._remote() if self.online else ())]
+        options = [part for item in stated for part in ("-c", "=".join(item))]
         command = ["git", "--no-pager", "--no-replace-objects", "-C", str(where), *options]
         try:
             process = subprocess.Popen(  # noqa: S603 - no shell; options go before names
@@ -84,7 +91,7 @@ class Git:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**self._environment(remote=remote), "GNUPGHOME": gnupg_home},
+                env={**self._environment(), "GNUPGHOME": gnupg_home},
                 start_new_session=True,
             )
         except OSError as error:
@@ -98,15 +105,39 @@ class Git:
             limit = f"{self.settings.timeout_seconds:g} s"
             raise GitFailed(f"git {arguments[0]} took longer than {limit}") from None
         if process.returncode:
-            raise GitFailed(f"git {arguments[0]}: {_words(errors) or process.returncode}")
+            raise GitFailed(f"git {arguments[0]}: {self._explain(errors) or process.returncode}")
         return output
 
-    def _environment(self, *, remote: bool) -> dict[str, str]:
+    def _remote(self) -> Iterator[tuple[str, str]]:
+        """git's settings for the remote repository; of two for one key the later counts."""
+        stated = self.settings
+        if stated.remote is None:
+            return
+        yield f"remote.{REMOTE}.url", stated.remote
+        # For the very URL, since such settings in the repository would go before general ones.
+        yield f"http.{stated.remote}.sslVerify", "true"
+        if stated.ca is not None:
+            yield f"http.{stated.remote}.sslCAInfo", str(stated.ca)
+        if stated.credentials_file is not None:
+            file = shlex.quote(str(stated.credentials_file))
+            yield "credential.helper", f"store --file={file}"
+        elif stated.credential_helper is not None:
+            yield "credential.helper", stated.credential_helper
+
+    def _explain(self, errors: bytes) -> str:
+        """git's message, with what to do about the commonest."""
+        said = _words(errors)
+        for sign, advice in _ADVICE.items():
+            if sign in said:
+                return f"{said} [{advice.format(**_names(self.settings))}]"
+        return said
+
+    def _environment(self) -> dict[str, str]:
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": os.environ.get("HOME", "/"),
             "LC_ALL": "C.UTF-8",
-            "GIT_ALLOW_PROTOCOL": _PROTOCOLS if remote else "",
+            "GIT_ALLOW_PROTOCOL": _PROTOCOLS if self.online else "",
             "GIT_ASKPASS": _NOTHING,
             # Not upwards: a directory that is no repository is not part of another one.
             "GIT_CEILING_DIRECTORIES": str(self.settings.repository.resolve().parent),
@@ -123,10 +154,40 @@ class Git:
         options.append(f"ConnectTimeout={max(1, int(self.settings.timeout_seconds))}")
         if self.settings.known_hosts:
             options.append(f"UserKnownHostsFile={self.settings.known_hosts}")
+            options += ["GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no"]
         command = ["ssh", *(part for each in options for part in ("-o", each))]
         if self.settings.ssh_key:
             command += ["-o", "IdentitiesOnly=yes", "-i", str(self.settings.ssh_key)]
         return shlex.join(command)
+
+
+# What git and the programs that it calls say, and what that means here.
+_ADVICE = {
+    "IDENTIFICATION HAS CHANGED": "the server has another host key than {known_hosts} says: "
+    "somebody may be in between; if it was changed on purpose, put the new one there",
+    "Host key verification failed": "the server's host key is not in {known_hosts}: have its "
+    "administrator tell it, and put it there (source.git.known_hosts)",
+    "Permission denied (": "the server does not take the key {ssh_key} (source.git.ssh_key), or "
+    "not for this user",
+    "certificate": "the server's certificate cannot be checked with {ca}, or is for another name "
+    "(source.git.ca)",
+    "could not read Username": "the server wants name and password: state "
+    "source.git.credentials_file",
+    "could not read Password": "the server wants a password: state source.git.credentials_file",
+    "Authentication failed": "the server does not take name and password of {credentials}",
+}
+
+
+def _names(settings: GitSettings) -> dict[str, str]:
+    """What the advice calls by name."""
+    return {
+        "known_hosts": str(settings.known_hosts or "ssh's files of known hosts"),
+        "ssh_key": str(settings.ssh_key or "that ssh finds by itself"),
+        "ca": str(settings.ca or "those that the machine trusts"),
+        "credentials": str(
+            settings.credentials_file or settings.credential_helper or "the request"
+        ),
+    }
 
 
 def _words(errors: bytes) -> str:

@@ -43,6 +43,10 @@ class Placement:
         """Whether there is no other host."""
         return not self._inventory().others
 
+    def is_for_us(self, desired: Desired) -> bool:
+        """Whether a virtual server shall be on this host."""
+        return self._inventory().destination(desired) is None
+
     def told(self, desired: Desired, outcome: Outcome) -> Outcome:
         """What a look came to, with what other hosts have to do with it."""
         outcome = replace(outcome, other_host=self._holders.get(desired.name, ""))

@@ -68,12 +68,15 @@ class Reconciler:
 
         def look() -> View:
             observed = hypervisor.observe(desired.name, desired.uuid)
-            resolved, host = hypervisor.look_around(desired, self._around.rules)
+            around = self._around
+            resolved, host = hypervisor.look_around(desired, around.rules)
             memory = self._remember(desired.name, desired, observed)
-            happened = self._circumstances(desired, observed, memory)
-            plan = make_plan(
-                resolved, observed, memory.hindrances, replace(host, happened=happened)
+            host = replace(
+                host,
+                happened=self._circumstances(desired, observed, memory),
+                overdrawn=around.shares.ask(desired, around.rules.totals, hypervisor),
             )
+            plan = make_plan(resolved, observed, memory.hindrances, host)
             return View(plan, observed, memory)
 
         with _bound(desired.name):
@@ -92,6 +95,8 @@ class Reconciler:
             except HypervisorError as error:
                 failed = (desired.name, Phase.FAILED, str(error), Plan(desired.name))
                 outcome = Outcome(*failed, retry=True)
+            finally:
+                self._around.shares.done(desired.name)
             memory = self._memories.get(desired.name)
             return memory.watch(outcome) if memory else outcome
 
@@ -166,6 +171,7 @@ class Reconciler:
         """Remember nothing of a virtual server."""
         self._memories.pop(name, None)
         self._around.gate.forget(name)
+        self._around.shares.forget(name)
 
     def admit(self, rules: HostRules) -> None:
         """Hold manifests against other rules of the host from now on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from reconvirt.controller.config import Config
@@ -11,6 +11,7 @@ from reconvirt.controller.dumps import NO_DUMPS, DumpDirectory
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Hold, Holds
 from reconvirt.controller.placement import Placement
+from reconvirt.controller.shares import Shares
 from reconvirt.controller.starts import StartGate
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.rules import NO_RULES, HostRules
@@ -28,6 +29,7 @@ class Surroundings:
         gate: lets only so many start at a time.
         on_step: is told which step is being taken, and "" when it has ended.
         history: is told what happens.
+        shares: decides who may have how much of it.
         placement: knows what is another host's; None where there are no others.
         afar: knows what runs on other hosts; None where there are no others.
     """
@@ -39,17 +41,38 @@ class Surroundings:
     gate: StartGate = field(default_factory=lambda: StartGate(1_000_000))
     on_step: Callable[[str, str], None] = lambda _name, _verb: None
     history: History = field(default_factory=History)
+    shares: Shares = field(default_factory=Shares)
     placement: Placement | None = None
     afar: Afar | None = None
 
 
-def surroundings_of(config: Config, holds: Holds, history: History) -> Surroundings:
-    """What the configuration of a host says of it."""
+def surroundings_of(
+    config: Config,
+    holds: Holds,
+    history: History,
+    placement: Placement,
+    wanted: Callable[[], Mapping[str, Desired]],
+) -> Surroundings:
+    """What the configuration of a host says of it.
+
+    Args:
+        config: the configuration.
+        holds: which virtual servers are left alone.
+        history: is told what happens.
+        placement: knows what is another host's.
+        wanted: gives what all manifests want, by name.
+    """
+
+    def counts(desired: Desired) -> bool:
+        return placement.is_for_us(desired) and find_hold(holds, desired) is None
+
     return Surroundings(
         rules=config.rules,
         dumps=DumpDirectory(config.dump_directory, config.most_dumps),
         hold=lambda desired: _word(find_hold(holds, desired)),
         history=history,
+        shares=Shares(wanted, counts),
+        placement=placement,
     )
 
 

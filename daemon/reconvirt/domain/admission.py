@@ -27,6 +27,7 @@ from reconvirt.domain.fragment import index_pieces, merge
 from reconvirt.domain.host_names import name_host_device
 from reconvirt.domain.patch import empty_domain
 from reconvirt.domain.paths import Purpose, purpose_of
+from reconvirt.domain.totals import NO_TOTALS, Totals
 from reconvirt.domain.xmltree import parse_xml, reach
 from reconvirt.manifest.units import format_memory
 
@@ -72,6 +73,9 @@ class Admission:
         refused_elements: patterns of element paths below ``<domain>``.
         max_vcpus: the most vCPUs, or None.
         max_memory: the most memory in KiB, or None.
+        totals: the most that all virtual servers may have together.
+        dump_directory: where reconvirt dumps crashed guests to; "" for nowhere.
+        libvirt_dump_directory: where libvirt itself dumps guests to.
         resolve: finds out where a path leads, given the format of an image or "".
     """
 
@@ -85,6 +89,9 @@ class Admission:
     refused_elements: tuple[str, ...] = ()
     max_vcpus: int | None = None
     max_memory: int | None = None
+    totals: Totals = NO_TOTALS
+    dump_directory: str = ""
+    libvirt_dump_directory: str = "/var/lib/libvirt/qemu/dump"
     resolve: Callable[[str, str], Resolved] = field(default=look_at_nothing, compare=False)
 
 
@@ -100,6 +107,14 @@ def admit(desired: Desired, admission: Admission) -> Iterator[Change]:
         for element in root.iter(etree.Element):
             yield from seen.element(element)
         yield from _made_images(desired, seen)
+        yield from _dumps(desired, seen)
+
+
+def _dumps(desired: Desired, check: _Check) -> Iterator[Change]:
+    """Where a crashed guest is dumped to: the manifest says whether, the host says where."""
+    directory = check.admission.dump_directory
+    if directory and desired.policy.crash in ("dump", "dump-and-restart"):
+        yield from check.dump_to(directory, "spec.policy.crash", desired.policy.crash)
 
 
 def _layers(desired: Desired) -> Iterator[tuple[Mapping[_Element, str], _Element]]:
@@ -165,10 +180,19 @@ class _Check:
                 why = f"this host refuses <{element.tag}> (admission.refused_elements)"
                 yield self._change(element, "", str(element.tag), why)
         yield from self._names(element, where)
+        yield from self._dumps_by_libvirt(element, where)
         for name, value in _values(element):
             purpose = purpose_of(element, where, name, value)
             if purpose is not None:
                 yield from self._path(element, name, value, purpose)
+
+    def dump_to(self, directory: str, field_name: str, value: str) -> Iterator[Change]:
+        """Whether dumps may be written into a directory."""
+        # A file in it: the directory itself must not be such that others can put links into it.
+        why = self.object_to_path(str(PurePosixPath(directory) / "dump"), Purpose.DUMP)
+        if why:
+            why = f"its memory would be dumped into {directory}: {why}"
+            yield Change(field_name, None, value, Effect.REFUSED, why)
 
     def _names(self, element: _Element, where: str) -> Iterator[Change]:
         allowed = self.admission
@@ -191,6 +215,17 @@ class _Check:
             if not _is_one_of(name, allowed.host_devices):
                 why = _not_allowed("host_devices", allowed.host_devices)
                 yield self._change(element, "", name, why)
+
+    def _dumps_by_libvirt(self, element: _Element, where: str) -> Iterator[Change]:
+        """The XML says that libvirt dumps a guest; where to is said in libvirt's configuration."""
+        if where == "on_crash" and (element.text or "").strip().startswith("coredump-"):
+            name, value = "", (element.text or "").strip()
+        elif where == "devices/watchdog" and element.get("action") == "dump":
+            name, value = "action", "dump"
+        else:
+            return
+        label = self._change(element, name, value, "").field
+        yield from self.dump_to(self.admission.libvirt_dump_directory, label, value)
 
     def _path(self, element: _Element, name: str, value: str, purpose: Purpose) -> Iterator[Change]:
         form = _format(element) if purpose is Purpose.DISK else ""

@@ -17,6 +17,7 @@ class Purpose(StrEnum):
     DISK = "disk_roots"
     BOOT = "boot_roots"
     LOG = "log_roots"
+    DUMP = "dump_roots"
     SOCKET = "socket_roots"
     DEVICE = "device_roots"
     SHARE = "share_roots"

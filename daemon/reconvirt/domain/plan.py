@@ -41,11 +41,13 @@ class Host:
         rules: what its configuration allows.
         images: what stands at the paths of the images that are to be made.
         happened: what has happened to it.
+        overdrawn: what it asks for beyond what all virtual servers may have together.
     """
 
     rules: HostRules = NO_RULES
     images: Images = field(default_factory=dict)
     happened: Circumstances = NOTHING_HAPPENED
+    overdrawn: tuple[Change, ...] = ()
 
 
 _CONFIGURED = "stored in the configuration"
@@ -67,7 +69,7 @@ def make_plan(
             the next start.
         host: what must be known of the host.
     """
-    objections = object_to(desired, host.rules)
+    objections = (*object_to(desired, host.rules), *host.overdrawn)
     if any(not change.field.startswith("devices.") for change in objections):
         return Plan(desired.name, refused=objections)
     if observed is None:

@@ -17,6 +17,7 @@ from reconvirt.domain.effects import Effect
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.fragment import piece_key
 from reconvirt.domain.rows import Field, Stated
+from reconvirt.domain.totals import NO_TOTALS, Totals
 from reconvirt.domain.xmltree import parse_xml
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ class HostRules:
 
     passthrough: bool = False
     admission: Admission | None = None
+
+    @property
+    def totals(self) -> Totals:
+        """The most that all virtual servers may have together."""
+        return self.admission.totals if self.admission else NO_TOTALS
 
 
 NO_RULES = HostRules()

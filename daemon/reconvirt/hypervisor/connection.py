@@ -18,6 +18,7 @@ from reconvirt.domain.observed import Observed
 from reconvirt.domain.plan import Host
 from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
 from reconvirt.domain.rules import HostRules
+from reconvirt.domain.totals import Size
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.errors import VirtualServerGone, translated
@@ -28,7 +29,21 @@ from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
 _KEEPALIVE_SECONDS = 5
 _KEEPALIVE_MISSES = 3
+_SHUT_OFF = -1  # instead of a number
 _AT_A_GLANCE = ("state.state", "state.reason", "vcpu.current", "vcpu.maximum")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How much of the host a virtual server has.
+
+    Attributes:
+        size: what it has, or would have if it ran.
+        active: whether it has it now.
+    """
+
+    size: Size
+    active: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +145,23 @@ class Hypervisor:
         with translated():
             listed = self.read(self._connection.getAllDomainStats, groups, nowait)
         return {domain.name(): tuple(map(stats.get, _AT_A_GLANCE)) for domain, stats in listed}
+
+    def sizes(self) -> dict[str, Taken]:
+        """How much of the host each virtual server has, by name.
+
+        One call, which waits for no virtual server, however busy (``NOWAIT``).
+        """
+        groups = libvirt.VIR_DOMAIN_STATS_VCPU | libvirt.VIR_DOMAIN_STATS_BALLOON
+        nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        with translated():
+            listed = self.read(self._connection.getAllDomainStats, groups, nowait)
+        return {
+            domain.name(): Taken(
+                Size(int(stats.get("vcpu.maximum", 0)), int(stats.get("balloon.maximum", 0))),
+                domain.ID() != _SHUT_OFF,
+            )
+            for domain, stats in listed
+        }
 
     def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
         """What the plan for a virtual server must know of the host besides it.

@@ -116,6 +116,18 @@ def test_drop_ins_are_merged_in_the_order_of_their_names(file: Path) -> None:
             "source.git.remote: 'ext::sh -c x' is none of",
         ),
         (
+            "[source.git]\nrepository = '/r'\nremote = 'https://a:b@c/d'\nbranch = 'b'",
+            "source.git.remote: it must not hold a password: credentials_file is the place",
+        ),
+        (
+            "[source.git]\nrepository = '/r'\ncredentials_file = '/c'\ncredential_helper = '/h'",
+            "source.git.credential_helper: credentials_file is stated as well",
+        ),
+        (
+            "[source.git]\nrepository = '/r'\ncredential_helper = 'store'",
+            "source.git.credential_helper: 'store' does not fit; such as /usr/local/bin/git-token",
+        ),
+        (
             "[source.git]\nrepository = '/r'\nbranch = '--upload-pack=x'",
             "source.git.branch: .*does not fit; such as main",
         ),

@@ -18,6 +18,7 @@ ROOTS = {
     Purpose.DISK: ("/images", "/dev/mapper"),
     Purpose.BOOT: ("/boot",),
     Purpose.LOG: ("/logs",),
+    Purpose.DUMP: ("/dumps",),
     Purpose.SOCKET: ("/sockets",),
     Purpose.DEVICE: ("/dev/random",),
 }
@@ -363,3 +364,43 @@ def test_nothing_at_all_is_done_about_such_a_virtual_server() -> None:
 
     assert ((), ()) == (plan.steps, plan.waiting)
     assert ["spec.devices.disks[vda].source.file"] == [each.field for each in plan.refused]
+
+
+DUMPS = replace(HOST, dump_directory="/dumps/ours", libvirt_dump_directory="/dumps/libvirt")
+
+
+@pytest.mark.parametrize("crash", ["dump", "dump-and-restart"])
+def test_a_policy_that_dumps(crash: str) -> None:
+    """The manifest says whether; where to, the host's configuration, which has to be admitted."""
+    policy = {"crash": crash}
+    assert [] == objections(DUMPS, policy=policy)
+
+    elsewhere = replace(DUMPS, dump_directory="/home/ann")
+
+    assert [] == objections(elsewhere, policy={"crash": "restart"})
+    assert (
+        f"spec.policy.crash: {crash}: its memory would be dumped into /home/ann: "
+        "it is in none of /dumps (admission.dump_roots)"
+    ) == one(objections(elsewhere, policy=policy))
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"on_crash": "coredump-destroy"}, "spec.on_crash: coredump-destroy"),
+        ({"xml": "<domain><on_crash>coredump-restart</on_crash></domain>"}, "spec.xml.on_crash"),
+        (
+            device(watchdog={"model": "diag288", "action": "dump"}),
+            "spec.devices.watchdog[].action: dump",
+        ),
+    ],
+)
+def test_libvirt_dumps_as_well(spec: dict[str, Any], field: str) -> None:
+    """Into a directory of its own, which is known to us by the configuration only."""
+    assert [] == objections(DUMPS, **spec)
+
+    elsewhere = replace(DUMPS, libvirt_dump_directory="/var/crash")
+
+    told = one(objections(elsewhere, **spec))
+    assert told.startswith(field)
+    assert "its memory would be dumped into /var/crash: it is in none of /dumps" in told

@@ -95,6 +95,16 @@ class TestInterfaces:
         assert groups == fields(made)
         assert {} == waits(made) == refusals(made)
 
+    def test_a_network_that_is_a_bridge_is_the_network_that_was_stated(self) -> None:
+        """libvirt tells in the XML of what runs which bridge it is."""
+        wanted = devices(interfaces=[nic() | NETWORK])
+        plugged = change_live(running(wanted), "devices/interface", type="bridge")
+        plugged = change_live(plugged, "devices/interface/source", portid="x", bridge="br7")
+
+        assert plan(wanted, plugged).empty
+        other = plan(devices(interfaces=[nic() | NETWORK | {"source": {"network": "m"}}]), plugged)
+        assert [["source.network", "source.portgroup"]] == fields(other)
+
     def test_a_rate_that_is_stated_no_longer_is_lifted(self) -> None:
         """By its number: an update that says nothing of it leaves it on an Open vSwitch port."""
         rates = {"inbound": {"average": 1, "peak": 2}, "outbound": {"average": 3}}

@@ -10,6 +10,7 @@ from reconvirt.controller.config.settings import setting
 from reconvirt.controller.resolve_path import PathResolver, trusted_ids
 from reconvirt.domain.admission import Admission, look_at_nothing
 from reconvirt.domain.paths import Purpose
+from reconvirt.domain.totals import Totals
 from reconvirt.manifest.units import format_memory, parse_memory
 
 _PATTERNS = "a pattern such as `br*`, as file names have them"
@@ -38,6 +39,15 @@ class AdmissionSettings:
     log_roots: tuple[Path, ...] = setting(
         (Path("/var/log/libvirt"),),
         about="the directories that consoles and other character devices may write files into",
+    )
+    dump_roots: tuple[Path, ...] = setting(
+        (Path("/var/lib/reconvirt/dumps"), Path("/var/lib/libvirt/qemu/dump")),
+        about="the directories that the memory of guests may be dumped into, whether by a policy "
+        "(into `dump_directory`) or by libvirt (`on_crash: coredump-…`, a watchdog's `dump`)",
+    )
+    libvirt_dump_directory: Path = setting(
+        Path("/var/lib/libvirt/qemu/dump"),
+        about="where libvirt itself dumps guests to: `auto_dump_path` in its qemu.conf",
     )
     socket_roots: tuple[Path, ...] = setting(
         (Path("/var/lib/libvirt/qemu"), Path("/run/libvirt"), Path("/run/openvswitch")),
@@ -69,7 +79,7 @@ class AdmissionSettings:
         "know which further files they name",
     )
     trusted_owners: tuple[str, ...] = setting(
-        ("libvirt-qemu", "qemu"),
+        ("libvirt-qemu", "qemu", "reconvirt"),
         about="the users, besides root and the daemon's own, whose directories paths may lead "
         "through",
     )
@@ -115,11 +125,25 @@ class AdmissionSettings:
         show=format_memory,
         examples=("64 GiB",),
     )
+    max_total_vcpus: int | None = setting(
+        None,
+        about="the most virtual CPUs that all virtual servers of this host may have together: "
+        "those that shall run here, and those that do",
+        least=1,
+    )
+    max_total_memory: int | None = setting(
+        None,
+        about="the most memory that all virtual servers of this host may have together, likewise",
+        parse=parse_memory,
+        show=format_memory,
+        examples=("512 GiB",),
+    )
 
-    def admission(self, *, local: bool) -> Admission | None:
+    def admission(self, dump_directory: Path, *, local: bool) -> Admission | None:
         """The same for the domain room; None if it does not hold.
 
         Args:
+            dump_directory: where reconvirt dumps crashed guests to.
             local: whether libvirt runs on this host, whose files we see.
         """
         if not self.enforce:
@@ -138,6 +162,9 @@ class AdmissionSettings:
             refused_elements=self.refused_elements,
             max_vcpus=self.max_vcpus,
             max_memory=self.max_memory,
+            totals=Totals(self.max_total_vcpus, self.max_total_memory),
+            dump_directory=str(dump_directory),
+            libvirt_dump_directory=str(self.libvirt_dump_directory),
             resolve=resolver if local else look_at_nothing,
         )
 

@@ -170,7 +170,8 @@ class Config:
 
         Where libvirt is on another host its files cannot be seen, and links are not resolved.
         """
-        admission = self.admission.admission(local=is_local(self.connect))
+        local = is_local(self.connect)
+        admission = self.admission.admission(self.dump_directory, local=local)
         return HostRules(passthrough=self.allow_passthrough, admission=admission)
 
     def objections(self) -> Iterator[tuple[str, str]]:

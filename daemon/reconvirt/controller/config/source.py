@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
+from urllib.parse import urlsplit
 
 from reconvirt.controller.config.settings import setting
 
@@ -62,7 +63,28 @@ class GitSettings:
     )
     ssh_key: Path | None = setting(None, about="the private key for `ssh://`")
     known_hosts: Path | None = setting(
-        None, about="the file of the host keys that are trusted for `ssh://`"
+        None,
+        about="the file of the host keys that are trusted for `ssh://`; then no others are",
+    )
+    ca: Path | None = setting(
+        None,
+        about="the certificates that the server's own is checked with for `https://`, instead of "
+        "those that the machine trusts",
+    )
+    credentials_file: Path | None = setting(
+        None,
+        about="the file with names and passwords for `https://`, a line "
+        "`https://NAME:PASSWORD@HOST` each (gitcredentials(7), git-credential-store(1))",
+    )
+    credential_helper: str | None = setting(
+        None,
+        about="the program that is asked for name and password instead (gitcredentials(7))",
+        pattern=r"/\S.*",
+        examples=("/usr/local/bin/git-token",),
+    )
+    sparse: bool = setting(
+        True,
+        about="whether only the files below `path` are fetched, where the server allows that",
     )
 
     def objections(self) -> Iterator[tuple[str, str]]:
@@ -73,6 +95,10 @@ class GitSettings:
             yield "remote", "it needs branch or tag, so that it is sure what is fetched"
         if self.remote and not (_is_scp(self.remote) or self.remote.startswith(_PROTOCOLS)):
             yield "remote", f"{self.remote!r} is none of {', '.join(_PROTOCOLS)}, user@host:path"
+        if self.remote and urlsplit(self.remote).password is not None:
+            yield "remote", "it must not hold a password: credentials_file is the place for it"
+        if self.credentials_file and self.credential_helper:
+            yield "credential_helper", "credentials_file is stated as well; one of them is asked"
         if ".." in PurePosixPath(self.path).parts:
             yield "path", "it must not lead upwards"
         if self.signatures != "none" and self.allowed_signers is None:

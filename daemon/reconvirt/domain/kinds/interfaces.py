@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reconvirt.domain import values
 from reconvirt.domain.effects import Way, at_next_start, with_device
@@ -11,6 +13,9 @@ from reconvirt.domain.places import Attribute
 from reconvirt.domain.rows import DeviceKind, Field, Stated, always
 from reconvirt.domain.values import Value
 from reconvirt.manifest.identity import derive_mac, derive_uuid
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
 
 _FIXED = at_next_start("libvirt cannot change it on an interface that is plugged in")
 _UPDATED = with_device(
@@ -23,6 +28,22 @@ _LIMIT = with_device(
     "libvirt changes it on the interface that is plugged in",
     "of an interface that changes its type nothing can be changed while it is plugged in",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection(Attribute):
+    """The type of an interface, as its definition states it.
+
+    Of one that is plugged into a network of libvirt, the XML of what runs says instead what that
+    network is made of: ``bridge`` or ``direct``. The network's name is there all the same.
+    """
+
+    def get(self, root: _Element) -> str | None:
+        """The type that was stated."""
+        source = root.find("source")
+        if source is not None and source.get("network") is not None:
+            return "network"
+        return Attribute.get(self, root)
 
 
 def _interface_id(name: str, stated: Stated) -> Value | None:
@@ -70,6 +91,7 @@ INTERFACE = DeviceKind(
             "bridge: through a bridge or virtual switch of the host; direct: a MacVTap interface "
             "on a network device of the host; network: one of libvirt's networks; user: through "
             "QEMU, with no set-up on the host; ethernet: a tap device.",
+            place=_Connection("", "type"),
             required=True,
         ),
         Field(

@@ -1,0 +1,97 @@
+"""The package on a machine of its own, as an administrator installs and uses it."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.guest import REPOSITORY
+from testbed.machine import CannotBoot, Machine
+
+SOON = 120.0
+IMAGES = "/var/lib/libvirt/images"
+MANIFEST = """apiVersion: reconvirt/v1
+kind: VirtualServer
+metadata: {{name: {name}}}
+spec:
+  type: qemu
+  memory: 192 MiB
+  vcpu: {{maximum: 3, current: {vcpus}}}
+  os:
+    arch: s390x
+    machine: s390-ccw-virtio
+    kernel: {images}/vmlinuz-s390x
+    initrd: {images}/initrd-s390x.gz
+    cmdline: console=ttysclp0 rdinit=/init
+  devices:
+    consoles:
+      - type: pty
+        target: {{type: sclp}}
+        log: {{file: /var/log/libvirt/{name}.log, append: "on"}}
+    memballoon: {{model: none}}
+"""
+
+
+@contextmanager
+def machine_with_package(packages: Path, kind: str = "plain") -> Iterator[Machine]:
+    """A machine of a kind that scripts/build-machine knows, with the package installed.
+
+    The test is skipped where there can be none.
+
+    Args:
+        packages: an empty directory.
+        kind: which machine.
+    """
+    try:
+        Machine.check_whether_possible()
+    except CannotBoot as why:
+        pytest.skip(f"no machine with systemd: {why}")
+    subprocess.run([REPOSITORY / "scripts" / "build-guest"], check=True)
+    subprocess.run([REPOSITORY / "scripts" / "build-deb", packages], check=True)
+    mounts = {"/mnt/packages": packages, "/mnt/guest": REPOSITORY / ".guest"}
+    machine = Machine(packages, mounts, kind)
+    try:
+        machine.__enter__()
+    except CannotBoot as why:
+        pytest.skip(f"no machine with systemd: {why}")
+    try:
+        machine.shell(f"cp /mnt/guest/*s390x* {IMAGES}/")
+        machine.shell(
+            "apt-get install -y /mnt/packages/*.deb || dpkg --install /mnt/packages/*.deb"
+        )
+        yield machine
+    finally:
+        machine.stop()
+
+
+def manifest(machine: Machine, name: str = "web1", vcpus: int = 1) -> None:
+    text = MANIFEST.format(name=name, vcpus=vcpus, images=IMAGES)
+    machine.write(f"/etc/reconvirt/desired/{name}.yaml", text)
+
+
+def show(machine: Machine, what: str) -> str:
+    return machine("systemctl", "show", "--value", "--property", what, "reconvirtd")
+
+
+def vcpus(machine: Machine, name: str) -> str:
+    return machine("virsh", "vcpucount", name, "--live", "--current")
+
+
+def entries(machine: Machine, *matches: str) -> list[dict[str, Any]]:
+    """The entries of the journal with these fields."""
+    machine("journalctl", "--sync")
+    found = machine("journalctl", "--unit=reconvirtd", "--output=json", *matches)
+    return [json.loads(line) for line in found.splitlines()]
+
+
+def running(machine: Machine, name: str) -> bool:
+    return machine("virsh", "domstate", name, status=None) == "running"
+
+
+def qemu(machine: Machine, name: str) -> str:
+    """The process of a virtual server: another one, another start."""
+    return machine("cat", f"/run/libvirt/qemu/{name}.pid")

@@ -25,7 +25,7 @@ import libvirt
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.logs import configure
 from reconvirt.controller.outcome import Outcome, Phase
-from reconvirt.controller.tree import read_tree
+from reconvirt.controller.source.tree import read_tree
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.plan import make_plan, render
 from reconvirt.hypervisor.connection import Hypervisor

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from reconvirt.controller.config.source import GitSettings
-from reconvirt.controller.git import GitFailed
-from reconvirt.controller.git_source import GitSource
-from reconvirt.controller.git_sync import sync
+from reconvirt.controller.source.git import GitFailed
+from reconvirt.controller.source.git_source import GitSource
+from reconvirt.controller.source.git_sync import sync
 from testbed.repository import Repository
 from testbed.servers import HttpsServer, SshServer, make_key, silent_server
 

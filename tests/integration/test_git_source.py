@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from reconvirt.controller.config.source import GitSettings
-from reconvirt.controller.git import GitFailed
-from reconvirt.controller.git_source import GitSource
-from reconvirt.controller.git_sync import sync
+from reconvirt.controller.source.git import GitFailed
+from reconvirt.controller.source.git_source import GitSource
+from reconvirt.controller.source.git_sync import sync
 from reconvirt.manifest.document import MOST_BYTES
 from reconvirt.manifest.model import Snapshot
 from testbed.repository import Repository

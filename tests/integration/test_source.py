@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reconvirt.controller.source import DirectorySource
+from reconvirt.controller.source.directory import DirectorySource
 from reconvirt.manifest.document import MOST_BYTES
 from reconvirt.manifest.model import Snapshot
 

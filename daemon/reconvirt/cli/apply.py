@@ -19,7 +19,7 @@ from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Holds
-from reconvirt.controller.house import House
+from reconvirt.controller.hosts.house import House
 from reconvirt.controller.logs import configure
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.surroundings import surroundings_of

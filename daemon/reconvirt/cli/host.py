@@ -12,8 +12,8 @@ from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import read_source
-from reconvirt.controller.claims import FencedHosts
 from reconvirt.controller.holds import Hold
+from reconvirt.controller.hosts.claims import FencedHosts
 
 
 @click.group()

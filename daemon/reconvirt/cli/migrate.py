@@ -13,7 +13,7 @@ from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import Wanted, read_source
-from reconvirt.controller.journeys import Journeys
+from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.migration import Finding, copied_images, make_order

@@ -9,8 +9,8 @@ import click
 from reconvirt.cli import options
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
-from reconvirt.controller.git import GitFailed
-from reconvirt.controller.git_sync import sync as fetch
+from reconvirt.controller.source.git import GitFailed
+from reconvirt.controller.source.git_sync import sync as fetch
 
 
 @click.command()

@@ -13,9 +13,9 @@ from reconvirt.cli.failure import Failure
 from reconvirt.controller.config import Config
 from reconvirt.controller.holds import Holds
 from reconvirt.controller.shares import overdrawn
-from reconvirt.controller.sources import make_source
+from reconvirt.controller.source.choice import make_source
+from reconvirt.controller.source.tree import read_paths
 from reconvirt.controller.surroundings import find_hold
-from reconvirt.controller.tree import read_paths
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.observed import Observed

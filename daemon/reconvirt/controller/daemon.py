@@ -20,12 +20,12 @@ from reconvirt.controller.fleet import FleetView
 from reconvirt.controller.glance import Glances
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Holds
-from reconvirt.controller.house import House
+from reconvirt.controller.hosts.house import House
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan, Verdict
 from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.service import Service, State
-from reconvirt.controller.sources import make_source, name_source
+from reconvirt.controller.source.choice import make_source, name_source
 from reconvirt.controller.status import StatusBook
 from reconvirt.controller.surroundings import find_hold, surroundings_of
 from reconvirt.domain.changes import Plan

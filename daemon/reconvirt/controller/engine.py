@@ -13,7 +13,7 @@ from dataclasses import replace
 import structlog
 
 from reconvirt.controller.conditions import REASONS
-from reconvirt.controller.dependencies import Dependencies
+from reconvirt.controller.hosts.dependencies import Dependencies
 from reconvirt.controller.liveness import Pulse
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from reconvirt.controller.config import Config
-from reconvirt.controller.dependencies import Afar
 from reconvirt.controller.dumps import NO_DUMPS, DumpDirectory
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Hold, Holds
-from reconvirt.controller.placement import Placement
+from reconvirt.controller.hosts.dependencies import Afar
+from reconvirt.controller.hosts.placement import Placement
 from reconvirt.controller.shares import Shares
 from reconvirt.controller.starts import StartGate
 from reconvirt.domain.desired import Desired

@@ -84,3 +84,8 @@ class Snapshot:
     revision: str
     retained: frozenset[str] = frozenset()
     hosts: Mapping[str, HostManifest] = field(default_factory=dict)
+
+
+def differs(before: Snapshot, after: Snapshot) -> bool:
+    """Whether a snapshot says anything that an earlier one did not."""
+    return (before.revision, before.problems) != (after.revision, after.problems)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconvirt.controller.census import Answer, Round
-from reconvirt.controller.claims import ASKING, FREE, FencedHosts, InventoryClaims
-from reconvirt.controller.copies import Copies
 from reconvirt.controller.holds import Hold
+from reconvirt.controller.hosts.census import Answer, Round
+from reconvirt.controller.hosts.claims import ASKING, FREE, FencedHosts, InventoryClaims
+from reconvirt.controller.hosts.copies import Copies
 from reconvirt.domain.observed import State
 
 UUID = "8f1c6a0e-5d0b-4c36-9d0e-6b0f6c1f2a11"

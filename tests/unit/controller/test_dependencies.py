@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconvirt.controller.census import Answer, Round
-from reconvirt.controller.dependencies import ASK_AGAIN_SECONDS, Afar, Dependencies
+from reconvirt.controller.hosts.census import Answer, Round
+from reconvirt.controller.hosts.dependencies import ASK_AGAIN_SECONDS, Afar, Dependencies
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from reconvirt.controller.claims import FREE
 from reconvirt.controller.config.claims import EtcdSettings
-from reconvirt.controller.etcd import Etcd, EtcdDown
-from reconvirt.controller.etcd_claims import EtcdClaims
+from reconvirt.controller.hosts.claims import FREE
+from reconvirt.controller.hosts.etcd import Etcd, EtcdDown
+from reconvirt.controller.hosts.etcd_claims import EtcdClaims
 from testbed.etcd import EtcdServer
 
 UUID = "8f1c6a0e-5d0b-4c36-9d0e-6b0f6c1f2a11"

@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from reconvirt.controller.census import Census
-from reconvirt.controller.claims import InventoryClaims
+from reconvirt.controller.hosts.census import Census
+from reconvirt.controller.hosts.claims import InventoryClaims
+from reconvirt.controller.hosts.placement import Placement
 from reconvirt.controller.outcome import Phase
-from reconvirt.controller.placement import Placement
 from reconvirt.domain.desired import NOTHING, Desired
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.placing import Inventory

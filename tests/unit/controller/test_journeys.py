@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reconvirt.controller.journeys import Journeys
+from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.domain.desired import NOTHING, Desired
 
 WEB1 = Desired("web1", None, "running", NOTHING, host="b", hosts=("c",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
-from reconvirt.controller.census import Answer, Census
+from reconvirt.controller.hosts.census import Answer, Census
 from reconvirt.controller.outcome import Outcome
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import RUNS

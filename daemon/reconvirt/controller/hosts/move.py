@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import structlog
 
-from reconvirt.controller.copies import Copies
+from reconvirt.controller.hosts.copies import Copies
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import RUNS
 from reconvirt.domain.migration import (

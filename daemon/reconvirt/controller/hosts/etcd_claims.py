@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import structlog
 
-from reconvirt.controller.claims import FREE, Claim, InventoryClaims
-from reconvirt.controller.etcd import Entry, Etcd, EtcdDown
+from reconvirt.controller.hosts.claims import FREE, Claim, InventoryClaims
+from reconvirt.controller.hosts.etcd import Entry, Etcd, EtcdDown
 
 _log = structlog.get_logger(__name__)
 

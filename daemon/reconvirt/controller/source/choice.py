@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from reconvirt.controller.config import Config
-from reconvirt.controller.git_source import GitSource
 from reconvirt.controller.liveness import Beat
-from reconvirt.controller.source import DirectorySource
+from reconvirt.controller.source.directory import DirectorySource
+from reconvirt.controller.source.git_source import GitSource
 from reconvirt.manifest.model import Snapshot
 
 

@@ -14,17 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reconvirt.controller.config.source import GitSettings
-from reconvirt.controller.git import Git, GitFailed
-from reconvirt.controller.git_tree import (
+from reconvirt.controller.liveness import Beat
+from reconvirt.controller.source.git import Git, GitFailed
+from reconvirt.controller.source.git_tree import (
     check_signature,
     check_writers,
     read_commit,
     read_files,
     ref_of,
 )
-from reconvirt.controller.liveness import Beat
 from reconvirt.manifest.load import Loader, assemble, revision_of
-from reconvirt.manifest.model import Snapshot
+from reconvirt.manifest.model import Snapshot, differs
 from reconvirt.manifest.problem import Position, Problem
 
 _LOOK_SECONDS = 0.5
@@ -97,7 +97,7 @@ class GitSource:
             self._hint.clear()
             signature = self._sign()
             snapshot = self.read()
-            if before is None or _differs(before, snapshot):
+            if before is None or differs(before, snapshot):
                 yield snapshot
             before = snapshot
             rescan_at = time.monotonic() + self._rescan
@@ -179,7 +179,3 @@ def _sign_file(path: Path) -> tuple[int, int, int]:
     except OSError:
         return (0, 0, 0)
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _differs(before: Snapshot, after: Snapshot) -> bool:
-    return (before.revision, before.problems) != (after.revision, after.problems)

@@ -18,9 +18,9 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from reconvirt.controller.liveness import Beat
-from reconvirt.controller.tree import Signature, Unstable, read_stable_tree, sign_tree
+from reconvirt.controller.source.tree import Signature, Unstable, read_stable_tree, sign_tree
 from reconvirt.manifest.load import Loader, assemble, revision_of
-from reconvirt.manifest.model import FileResult, Snapshot
+from reconvirt.manifest.model import FileResult, Snapshot, differs
 from reconvirt.manifest.problem import Position, Problem
 
 _LONGEST_DEBOUNCE = 2.0
@@ -89,7 +89,7 @@ class DirectorySource:
                 self._hint.clear()
                 signature = sign_tree(self._root)
                 snapshot = self.read()
-                if before is None or _differs(before, snapshot):
+                if before is None or differs(before, snapshot):
                     yield snapshot
                 self._wait(stop, watch, signature)
 
@@ -129,10 +129,6 @@ class DirectorySource:
 
 def _failed(problem: Problem) -> FileResult:
     return FileResult(problem.position.file, (), (problem,))
-
-
-def _differs(before: Snapshot, after: Snapshot) -> bool:
-    return (before.revision, before.problems) != (after.revision, after.problems)
 
 
 class _Watch(FileSystemEventHandler):

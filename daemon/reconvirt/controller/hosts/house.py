@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
-from reconvirt.controller.census import Census
-from reconvirt.controller.claims import Claims, FencedHosts, InventoryClaims
 from reconvirt.controller.config import Config
-from reconvirt.controller.copies import Copies
-from reconvirt.controller.dependencies import Afar
-from reconvirt.controller.etcd import Etcd
-from reconvirt.controller.etcd_claims import EtcdClaims
 from reconvirt.controller.history import History
-from reconvirt.controller.journeys import Journeys
-from reconvirt.controller.migrations import Migrations
-from reconvirt.controller.placement import Placement
+from reconvirt.controller.hosts.census import Census
+from reconvirt.controller.hosts.claims import Claims, FencedHosts, InventoryClaims
+from reconvirt.controller.hosts.copies import Copies
+from reconvirt.controller.hosts.dependencies import Afar
+from reconvirt.controller.hosts.etcd import Etcd
+from reconvirt.controller.hosts.etcd_claims import EtcdClaims
+from reconvirt.controller.hosts.journeys import Journeys
+from reconvirt.controller.hosts.migrations import Migrations
+from reconvirt.controller.hosts.placement import Placement
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest

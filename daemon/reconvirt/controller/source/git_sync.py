@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from reconvirt.controller.config.source import GitSettings
-from reconvirt.controller.git import REMOTE, Git, GitFailed
-from reconvirt.controller.git_tree import FETCHED, read_commit, read_files, ref_of
+from reconvirt.controller.source.git import REMOTE, Git, GitFailed
+from reconvirt.controller.source.git_tree import FETCHED, read_commit, read_files, ref_of
 
 _INCOMING = "refs/reconvirt-incoming"
 _PARTIAL = f"remote.{REMOTE}.promisor"

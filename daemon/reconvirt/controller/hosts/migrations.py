@@ -11,10 +11,10 @@ from typing import TypeAlias
 
 import structlog
 
-from reconvirt.controller.copies import Copies
 from reconvirt.controller.history import History
-from reconvirt.controller.journeys import Journeys
-from reconvirt.controller.move import End, Move, Report
+from reconvirt.controller.hosts.copies import Copies
+from reconvirt.controller.hosts.journeys import Journeys
+from reconvirt.controller.hosts.move import End, Move, Report
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.placing import Inventory
@@ -118,7 +118,7 @@ class Migrations:
         return tuple(last.values())
 
     def ended(self) -> Mapping[str, int]:
-        """How many migrations have ended, by :class:`~reconvirt.controller.move.End`.
+        """How many migrations have ended, by :class:`~reconvirt.controller.hosts.move.End`.
 
         One that has found the destination full has not begun.
         """

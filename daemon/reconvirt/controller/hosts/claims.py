@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from reconvirt.controller.census import Census, Round
 from reconvirt.controller.holds import Hold, Holds
+from reconvirt.controller.hosts.census import Census, Round
 from reconvirt.domain.observed import State
 
 ASKING = "the other hosts are being asked whether they have it"

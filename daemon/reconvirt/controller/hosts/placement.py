@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from reconvirt.controller.claims import FREE, Claim, Claims
-from reconvirt.controller.migrations import Migrations
-from reconvirt.controller.move import ARRIVING, End
+from reconvirt.controller.hosts.claims import FREE, Claim, Claims
+from reconvirt.controller.hosts.migrations import Migrations
+from reconvirt.controller.hosts.move import ARRIVING, End
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from reconvirt.controller.config.source import GitSettings
-from reconvirt.controller.git import Git, GitFailed
-from reconvirt.controller.tree import is_manifest, who_else_writes
+from reconvirt.controller.source.git import Git, GitFailed
+from reconvirt.controller.source.tree import is_manifest, who_else_writes
 from reconvirt.manifest.document import MOST_BYTES
 from reconvirt.manifest.model import SourceFile
 

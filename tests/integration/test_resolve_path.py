@@ -32,9 +32,8 @@ def images(tmp_path: Path) -> Path:
 
 def objections(images: Path, source: Path | str, form: str = "raw", **settings: object) -> str:
     """What a host whose only root of disks is ``images`` says of a disk."""
-    admission = AdmissionSettings(enforce=True, disk_roots=(images,), **settings).admission(
-        local=True
-    )
+    stated = AdmissionSettings(enforce=True, disk_roots=(images,), **settings)
+    admission = stated.admission(images, local=True)
     assert admission is not None
     disk = {
         "type": "file",

@@ -13,7 +13,6 @@ from reconvirt.controller import requests
 from reconvirt.controller.outcome import Phase
 from reconvirt.controller.reconcile import Reconciler
 from reconvirt.hypervisor.connection import Hypervisor
-from reconvirt.hypervisor.events import start_event_loop
 from testbed import (
     Desired,
     LibvirtHost,
@@ -37,7 +36,6 @@ Q35 = {"os": {"arch": "x86_64", "machine": "q35"}, "memory": "64 MiB", "vcpu": 1
 @pytest.fixture
 def hypervisor(host: LibvirtHost) -> Iterator[Hypervisor]:
     """A connection of the program's own, in this process."""
-    start_event_loop()
     connection = Hypervisor(host.uri)
     yield connection
     connection.close()

@@ -20,7 +20,7 @@ from testbed.waiting import NotSeen, wait_until
 
 START_SECONDS = 30.0
 VIRSH_SECONDS = 60.0
-EMULATORS = ("qemu-system-s390x", "qemu-system-x86_64")
+EMULATORS = ("qemu-system-s390x", "qemu-system-x86_64", "qemu-system-aarch64")
 MIGRATION_PORT = 49152  # each slot has a hundred ports from here on
 
 # What libvirt and Open vSwitch write to, and the bed's directory that is mounted over it.

@@ -176,7 +176,12 @@ class Daemon:
         with self._log.open("ab") as log:
             self._begin = log.tell()
             self._process = subprocess.Popen(self._command, env=self._environment, stderr=log)
-        self.wait_for("started")
+        try:
+            self.wait_for("started")
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
         return self
 
     def __enter__(self) -> Self:

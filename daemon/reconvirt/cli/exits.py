@@ -13,7 +13,6 @@ from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.hypervisor.errors import HypervisorError
-from reconvirt.hypervisor.events import start_event_loop
 from reconvirt.hypervisor.stats import Reading, StatisticsConnection
 from reconvirt.metrics.emulators import find_emulators
 from reconvirt.metrics.perf_record import record_window
@@ -50,7 +49,6 @@ def exits(
     """
     config = options.read_config(config_file, connect=connect)
     settings = replace(config.metrics.settings.perf, window_seconds=seconds)
-    start_event_loop()
     try:
         with StatisticsConnection(config.connect) as connection:
             while True:

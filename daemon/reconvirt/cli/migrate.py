@@ -19,7 +19,6 @@ from reconvirt.domain.effects import Effect
 from reconvirt.domain.migration import Finding, copied_images, make_order
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
-from reconvirt.hypervisor.events import start_event_loop
 from reconvirt.hypervisor.moving import Host, survey
 
 REFUSED = 1
@@ -134,7 +133,6 @@ def check_move(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding,
 
 @contextmanager
 def _opened(uri: str) -> Iterator[Host]:
-    start_event_loop()  # a connection is only kept alive, and libvirt only quiet, with it
     try:
         connection = Host(uri)
         try:

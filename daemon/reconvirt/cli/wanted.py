@@ -24,7 +24,6 @@ from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorError
-from reconvirt.hypervisor.events import start_event_loop
 from reconvirt.manifest.load import assemble, load_file, revision_of
 from reconvirt.manifest.model import Snapshot
 
@@ -105,7 +104,6 @@ def connected(uri: str) -> Iterator[Hypervisor]:
     Raises:
         Failure: it cannot be made, or libvirt fails inside the block.
     """
-    start_event_loop()
     try:
         hypervisor = Hypervisor(uri)
     except HypervisorError as error:

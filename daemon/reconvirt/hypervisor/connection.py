@@ -22,7 +22,7 @@ from reconvirt.domain.totals import Size
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.errors import VirtualServerGone, translated
-from reconvirt.hypervisor.events import subscribe
+from reconvirt.hypervisor.events import open_connection, subscribe
 from reconvirt.hypervisor.images import inspect_image
 from reconvirt.hypervisor.observe import observe_domain
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
@@ -69,7 +69,7 @@ class Hypervisor:
         self._lock = threading.Lock()
         self._reading = self._writing = 0
         with translated():
-            self._connection = libvirt.open(uri)
+            self._connection = open_connection(uri)
 
     @property
     def calls(self) -> Calls:

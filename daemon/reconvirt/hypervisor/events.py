@@ -46,6 +46,18 @@ _start_lock = threading.Lock()
 _started = False
 
 
+def open_connection(uri: str) -> libvirt.virConnect:
+    """A connection to libvirt, of which its event loop takes care.
+
+    Without the loop it could not be kept alive: a libvirt that hangs would be waited for for ever.
+
+    Raises:
+        libvirt.libvirtError: as libvirt says.
+    """
+    start_event_loop()
+    return libvirt.open(uri)
+
+
 def start_event_loop() -> None:
     """Run libvirt's event loop in a thread of its own; once a process, before connecting."""
     global _started  # noqa: PLW0603 - libvirt has one event loop a process

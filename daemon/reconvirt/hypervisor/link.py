@@ -10,7 +10,6 @@ import structlog
 
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError
-from reconvirt.hypervisor.events import start_event_loop
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 15.0
@@ -63,7 +62,6 @@ class Link:
 
     def run(self) -> None:
         """Connect, and connect again, until :meth:`stop`; the body of a thread."""
-        start_event_loop()
         pause = _FIRST_PAUSE
         while not self._stopping:
             # Cleared before the look at _stopping: whoever sets that wakes us afterwards.

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import libvirt
 
-from reconvirt.hypervisor.events import start_event_loop
+from reconvirt.hypervisor.events import open_connection
 
 # No virtual server is started here; this keeps the driver to its directory. It would make others
 # in each file system of huge pages. And where root can use KVM but the user that libvirt runs QEMU
@@ -139,9 +139,8 @@ def _serve(root: str) -> None:
     configuration.parent.mkdir()
     ours = _CONFIGURATION.format(user=os.geteuid(), group=os.getegid())
     configuration.write_text(ours, encoding="ascii")
-    start_event_loop()  # the driver needs it to talk to QEMU
     try:
-        connection = libvirt.open(f"qemu:///embed?root={root}")
+        connection = open_connection(f"qemu:///embed?root={root}")
         for line in sys.stdin:
             xml, error = _define(connection, json.loads(line))
             print(json.dumps({"xml": xml, "error": error}), flush=True)  # noqa: T201 - the answer

@@ -10,6 +10,7 @@ import libvirt
 
 from reconvirt.domain.observed import State
 from reconvirt.hypervisor.errors import translated
+from reconvirt.hypervisor.events import open_connection
 from reconvirt.hypervisor.states import name_state
 
 _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
@@ -87,7 +88,7 @@ class StatisticsConnection:
     def __init__(self, uri: str) -> None:
         """Connect to ``uri``; statistics need no right to change anything, job numbers do."""
         with translated():
-            self._connection = libvirt.open(uri)
+            self._connection = open_connection(uri)
         try:
             self._connection.setKeepAlive(_ALIVE_FIRST, _ALIVE_MISSES)
         except libvirt.libvirtError:

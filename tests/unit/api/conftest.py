@@ -24,7 +24,6 @@ from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.status import StatusBook
 from reconvirt.domain.desired import desire
 from reconvirt.hypervisor.connection import Hypervisor
-from reconvirt.hypervisor.events import start_event_loop
 from reconvirt.manifest.load import assemble, load_file
 from reconvirt.manifest.model import SourceFile
 from testbed.ports import free_port
@@ -32,7 +31,6 @@ from testbed.ports import free_port
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    start_event_loop()
     hypervisor = Hypervisor("test:///default")
     content = load_file(SourceFile("test.yaml", MANIFEST.encode()))
     assert () == content.problems

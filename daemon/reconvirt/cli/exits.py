@@ -45,7 +45,7 @@ def exits(
     """Show why a running virtual server has left the guest: its KVM exits, by reason.
 
     They are recorded with 'perf kvm stat' for a short while, on this host, as root. Where perf is
-    not to be had, KVM's own counters are shown, as far as libvirt knows them.
+    not to be had, or sees nothing, KVM's own counters are shown, as far as libvirt knows them.
     """
     config = options.read_config(config_file, connect=connect)
     settings = replace(config.metrics.settings.perf, window_seconds=seconds)
@@ -72,7 +72,18 @@ def _look(connection: StatisticsConnection, name: str, settings: PerfSettings) -
         click.echo(f"reconvirt: perf: {error.trouble}: {error}", err=True)
         time.sleep(settings.window_seconds)
         return _counted(before, _read(connection, name))
-    return replace(window.reports[name], lost=window.lost)
+    report = replace(window.reports[name], lost=window.lost)
+    if report.count:
+        return report
+    try:
+        counted = _counted(before, _read(connection, name))
+    except Failure:
+        return report
+    if counted.count:
+        # There are kernels whose KVM counts its exits, and does not trace them.
+        click.echo("reconvirt: perf has seen none; these are KVM's own counters", err=True)
+        return counted
+    return report
 
 
 def _read(connection: StatisticsConnection, name: str) -> Reading:

@@ -95,7 +95,9 @@ def _plain(text: str) -> str:
     for label, word in {"virtual_server": "NAME", "instance": "INSTANCE"}.items():
         text = text.replace("{{ $labels." + label + " }}", word)
     text = " ".join(re.sub(r"{{[^}]*}}", "…", text).split())
-    return textwrap.fill(re.sub(r"(?<!\w)'([a-z]+ [^']*)'(?!\w)", r"`\1`", text), 100)
+    quoted = re.sub(r"(?<!\w)'([a-z]+ [^']*)'(?!\w)", r"`\1`", text)
+    # What is to be typed must not be broken at a hyphen.
+    return textwrap.fill(quoted, 100, break_on_hyphens=False)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from reconvirt.cli.main import reconvirt
 from reconvirt.cli.manual import all_commands
 from reconvirt.cli.wanted import read_wanted
 from reconvirt.controller.conditions import REASONS, Kind
+from reconvirt.controller.config.files import load
 from reconvirt.controller.guide import FIXED, KINDS, PAUSES, PHASES, conditions_reference
 from reconvirt.controller.outcome import Phase
 from reconvirt.domain.schema import manifest_schema
@@ -100,6 +101,14 @@ def test_each_manifest_is_good(block: Block, tmp_path: Path) -> None:
     assert () == wanted.snapshot.problems
     servers = [each for each in documents if each.get("kind") != "Host"]
     assert len(servers) == len(wanted.snapshot.manifests)
+
+
+@pytest.mark.parametrize("block", of_language("toml"), ids=lambda block: block.place)
+def test_each_configuration_is_good(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "reconvirt.toml"
+    file.write_text(block.text, encoding="utf-8")
+
+    assert (file,) == load(file).files
 
 
 def missing_hosts(documents: list[dict[str, Any]]) -> set[str]:

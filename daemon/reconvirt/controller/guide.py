@@ -65,7 +65,7 @@ KINDS: Mapping[Kind, Advice] = {
     ),
     Kind.MIGRATING: Advice(
         "It is on its way to or from another host.",
-        "Wait, or `reconvirt migrate --abort {name}`.",
+        "Wait, or `reconvirt migrate --abort {name}` on the host that it leaves.",
     ),
     Kind.HELD_BY_OTHER_HOST: Advice(
         "The other host that the reason names has it, or may have it: it is not defined, started "
@@ -101,9 +101,11 @@ PHASES: Mapping[Phase, Advice] = {
         "See what the guest does (virsh console); restart it, or undo the change.",
     ),
     Phase.REFUSED: Advice(
-        "Something is wanted that reconvirt does not do, that the host does not admit, or that "
-        "stands against a migration; the message names field and reason.",
-        "Change its manifest, or what the message names; it is looked at again then.",
+        "Something is wanted that reconvirt does not do, or that the host does not admit; "
+        "something stands against a migration, or a person has ended it. The message says what "
+        "and why.",
+        "Change its manifest, or what the message names; it is looked at again then. "
+        "'reconvirt reconcile {name}' has it tried at once.",
     ),
     Phase.FAILED: Advice(
         "A call of libvirt or a migration has failed; the message is what was said.",
@@ -134,7 +136,8 @@ PAUSES: Mapping[str, Advice] = {
     ),
     "watchdog": Advice(
         "Its watchdog expired, with the action `pause`.",
-        "See the guest's console; the policy `watchdog` can resume, dump or restart it.",
+        "See the guest's console; the policy `watchdog` can resume it, have it dump "
+        "itself, or restart it.",
     ),
     "crashed": Advice(
         "The guest has crashed, and is kept.",

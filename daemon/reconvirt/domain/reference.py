@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.kinds.common import ADDRESS_ROWS
-from reconvirt.domain.policy import policy_schema
+from reconvirt.domain.policy import NO_POLICY, policy_schema
 from reconvirt.domain.rows import Field
 from reconvirt.domain.values import Schema
 
@@ -18,11 +19,13 @@ _HEAD = """# Manifests
 
 A manifest is a YAML document (YAML 1.2, UTF-8): one virtual server, whose keys below `spec` carry
 the names of libvirt's elements. A file (`*.yaml`, `*.yml`, also in subfolders) may hold several
-documents. For completion in an editor begin a file with
+documents. For completion in an editor begin a file with the line
 
 ```yaml
-# yaml-language-server: $schema=../schemas/reconvirt-v1.schema.json
+# yaml-language-server: $schema=/usr/share/reconvirt/schemas/reconvirt-v1.schema.json
 ```
+
+which names the package's schema; `reconvirt schema > FILE` writes it elsewhere.
 
 | key | meaning |
 |---|---|
@@ -38,7 +41,8 @@ alone |
 ended –, `shutoff` – the guest is asked to shut down –, or `any`: it is left in the state it is in |
 | `spec.autostart` | whether libvirt itself starts it with the host |
 | `spec.priority` | of those that are to be started, the ones with the highest number go first |
-| `spec.dependsOn` | the virtual servers that must run before this one is started |
+| `spec.dependsOn` | the virtual servers that must run before this one is started, here or on \
+[other hosts](migration.md); one without a manifest must be on the same host |
 | `spec.host` | the host that it shall be on, see [migration](migration.md) |
 | `spec.hosts` | where it may go when that host is evacuated, the best first |
 | `spec.policy` | what may be done, see below |
@@ -57,19 +61,23 @@ _SHORT = """
 _POLICY = """
 ## `spec.policy`
 
-What may be done, where several things are reasonable. The first choice is the default, unless the
-host's configuration says otherwise.
+What may be done, where several things are reasonable. The defaults are those of the program; the
+[host's configuration](configuration.md#policy) may state others.
 
-| key | values | meaning |
-|---|---|---|"""
+| key | values | default | meaning |
+|---|---|---|---|"""
 
 
-def _policy_rows(schema: Schema, prefix: str = "") -> Iterator[str]:
+def _policy_rows(schema: Schema, defaults: object, prefix: str = "") -> Iterator[str]:
     for name, each in schema["properties"].items():
         if "properties" in each:
-            yield from _policy_rows(each, f"{prefix}{name}.")
+            yield from _policy_rows(each, getattr(defaults, name), f"{prefix}{name}.")
         else:
-            yield f"| `{prefix}{name}` | {_values_of(each)} | {each['description']} |"
+            # The disks that are copied are no matter of a host, and stand outside its options.
+            default = json.dumps(getattr(defaults, name, ()))
+            shown = default.strip('"')
+            cells = (f"`{prefix}{name}`", _values_of(each), f"`{shown}`", each["description"])
+            yield f"| {' | '.join(cells)} |"
 
 
 _ADDRESSES = """
@@ -116,7 +124,7 @@ def manifest_reference() -> str:
         if len(own) < len(kind.fields):
             parts.append("\nand [`address`](#addresses).")
     parts.append(_POLICY)
-    parts.extend(_policy_rows(policy_schema()))
+    parts.extend(_policy_rows(policy_schema(), NO_POLICY))
     parts.append(_ADDRESSES)
     parts.extend(_rows(ADDRESS_ROWS))
     parts.append(_XML.rstrip("\n"))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from reconvirt.controller.config.metrics import MetricsSection
 from reconvirt.metrics.reference import metric_names, metrics_reference
 from reconvirt.metrics.rows import PREFIX
-from reconvirt.metrics.settings import MetricsSettings, PerfSettings
+from reconvirt.metrics.settings import MetricsSettings
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "metrics.md"
@@ -54,22 +54,6 @@ def test_the_names_beside_those_of_other_exporters_exist() -> None:
     assert listed > 30
 
 
-def test_every_setting_is_documented_with_its_default() -> None:
-    text = DOCUMENT.read_text(encoding="utf-8")
-    rows: dict[str, str] = {}
-    for names, default in re.findall(
-        r"^\| (`\w+`(?:, `\w+`)*) \| `([^`]*)` \|", text, re.MULTILINE
-    ):
-        rows |= dict.fromkeys(re.findall(r"\w+", names), default)
-    for settings in (MetricsSettings(), PerfSettings()):
-        for each in fields(settings):
-            if each.name == "perf":
-                continue
-            default = getattr(settings, each.name)
-            if isinstance(default, str):
-                shown = f'"{default}"'
-            elif isinstance(default, bool):
-                shown = str(default).lower()
-            else:
-                shown = "[]" if default == () else f"{default:g}"
-            assert rows[each.name] == shown
+def test_the_defaults_are_those_that_the_configuration_tells() -> None:
+    """docs/configuration.md prints them from there."""
+    assert MetricsSection().settings == MetricsSettings()

@@ -116,7 +116,7 @@ class AdmissionSettings:
         examples=("devices/redirdev",),
     )
     max_vcpus: int | None = setting(
-        None, about="the most virtual CPUs that one virtual server may have at most", least=1
+        None, about="the most virtual CPUs that one virtual server may have", least=1
     )
     max_memory: int | None = setting(
         None,

@@ -10,7 +10,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from reconvirt.controller.config.settings import Setting, settings_of
+from reconvirt.controller.config.settings import Setting, settings_of, show_number
 
 
 class Wrong(ValueError):
@@ -104,9 +104,9 @@ def _number(each: Setting, kind: Any, value: Any) -> Any:
         wanted = "a whole number" if kind is int else meaning.unit or "a number"
         raise Wrong(f"{value!r} is not {wanted}")
     if meaning.least is not None and value < meaning.least:
-        raise Wrong(f"{value} is less than {meaning.least:g}")
+        raise Wrong(f"{value} is less than {show_number(meaning.least)}")
     if meaning.most is not None and value > meaning.most:
-        raise Wrong(f"{value} is more than {meaning.most:g}")
+        raise Wrong(f"{value} is more than {show_number(meaning.most)}")
     return value
 
 

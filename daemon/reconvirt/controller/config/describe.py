@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reconvirt.controller.config.model import Config
-from reconvirt.controller.config.settings import Setting, settings_of, walk
+from reconvirt.controller.config.settings import Setting, settings_of, show_number, walk
 
 _TYPES = {bool: "boolean", int: "integer", float: "number"}
 _ABOUT_EACH = (
@@ -130,9 +130,9 @@ def _meaning(each: Setting) -> str:
     if each.choices:
         parts.append(" or ".join(f"`{json.dumps(one)}`" for one in each.choices))
     if meaning.least is not None and meaning.most is not None:
-        parts.append(f"{meaning.least:g} to {meaning.most:g}")
+        parts.append(f"{show_number(meaning.least)} to {show_number(meaning.most)}")
     elif meaning.least:
-        parts.append(f"{meaning.least:g} or more")
+        parts.append(f"{show_number(meaning.least)} or more")
     if meaning.examples:
         parts.append(f"such as {', '.join(f'`{json.dumps(one)}`' for one in meaning.examples)}")
     if meaning.live:

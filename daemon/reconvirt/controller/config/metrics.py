@@ -64,15 +64,17 @@ class MetricsSection:
     refresh_seconds: float = setting(
         300.0, about="how long XML counts when nothing hints at a change", least=1, unit=_SECONDS
     )
-    labels: tuple[str, ...] = setting((), about="the labels of manifests that are exported")
+    labels: tuple[str, ...] = setting(
+        (), about="the labels of manifests that are exported, as `label_…`"
+    )
     tls_certificate: str | None = setting(
         None, about="the file with the server's certificate; without one there is no TLS"
     )
     tls_key: str | None = setting(None, about="the file with its key")
     users_file: str | None = setting(
         None,
-        about="who may read them, a line each, made by `reconvirt metrics --user NAME`; everybody "
-        "if none is stated",
+        about="the file of those who may read them, a line each, made by `reconvirt metrics --user "
+        "NAME`, and read again when it changes; everybody may if none is stated",
     )
     textfile: str | None = setting(
         None, about="a file that is written after every collection, for node_exporter"

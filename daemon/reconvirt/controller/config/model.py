@@ -139,7 +139,8 @@ class Config:
     )
     dump_directory: Path = setting(
         Path("/var/lib/reconvirt/dumps"),
-        about="where the memory of crashed guests is dumped to, if a policy says so",
+        about="where the memory of crashed guests is dumped to, if a policy says so; a directory "
+        "that is there, and that the daemon may write to",
     )
     most_dumps: int = setting(
         3,

@@ -19,9 +19,19 @@ class ShutdownSettings:
     mode: Literal["default", "acpi", "agent", "signal"] = setting(
         "default", about="how they are asked; default is what their machine knows"
     )
-    retry: int = setting(20, about="when they are asked again", least=1, most=3600, unit=_SECONDS)
+    retry: int = setting(
+        20,
+        about="after how many seconds they are asked again",
+        least=1,
+        most=3600,
+        unit=_SECONDS,
+    )
     timeout: int = setting(
-        300, about="when they count as not answering", least=1, most=86400, unit=_SECONDS
+        300,
+        about="after how many seconds they count as not answering",
+        least=1,
+        most=86400,
+        unit=_SECONDS,
     )
     force: bool = setting(False, about="whether they are then ended by force")
 
@@ -42,15 +52,22 @@ class MigrationSettings:
     )
     max_downtime: int = setting(
         0,
-        about="for how many milliseconds a guest may stand still; 0 for QEMU's own limit",
+        about="for how many milliseconds a guest may stand still at the end, at most; 0 for QEMU's "
+        "own limit",
         least=0,
         most=MOST["max_downtime"],
     )
     timeout: int = setting(
-        0, about="when `on_timeout` is done; 0 for never", least=0, most=MOST["timeout"]
+        0,
+        about="after how many seconds `on_timeout` is done; 0 for never",
+        least=0,
+        most=MOST["timeout"],
     )
     completion_timeout: int = setting(
-        0, about="the same for each GiB of memory", least=0, most=MOST["timeout"]
+        0,
+        about="the same in seconds for each GiB of memory; 0 for never",
+        least=0,
+        most=MOST["timeout"],
     )
     on_timeout: OnTimeout = setting("abort", about="what is done then")
     post_copy: bool = setting(False, about="whether guests may go on before all memory is there")

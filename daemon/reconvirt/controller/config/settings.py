@@ -111,6 +111,11 @@ def walk(kind: type, prefix: str = "") -> Iterator[tuple[str, Setting]]:
             yield from walk(each.type, f"{prefix}{name}.")
 
 
+def show_number(value: float) -> str:
+    """A bound as people write it: 1000000, not 1e+06."""
+    return str(int(value)) if value == int(value) else f"{value:g}"
+
+
 def _setting(each: Field[Any], hint: Any) -> Setting:
     parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     meant = [part for part in parts if part is not type(None)]

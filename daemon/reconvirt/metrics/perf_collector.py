@@ -64,11 +64,11 @@ class PerfCollector(RegistryCollector):
 
     def look(self, stopping: Callable[[], bool]) -> None:
         """Record one window and add it up."""
-        processes = self._processes()
-        self._forget(processes)
-        if not processes:
-            return
         try:
+            processes = self._processes()
+            self._forget(processes)
+            if not processes:
+                return
             window = self._record(self._settings, processes, stopping)
         except (ReportError, OSError) as error:
             self._failed(error)

@@ -18,6 +18,7 @@ from reconvirt.metrics.endpoint import Endpoint, EndpointError
 from reconvirt.metrics.exposition import Ages, Exposition, write_textfile
 from reconvirt.metrics.fleet import FleetCollector, FleetStatus
 from reconvirt.metrics.perf_collector import PerfCollector
+from reconvirt.metrics.perf_report import ReportError, Trouble
 from reconvirt.metrics.settings import MetricsSettings
 
 _STOP_SECONDS = 3.0
@@ -108,17 +109,25 @@ class MetricsService:
         self.collector.heard(name)
 
     def _processes(self) -> dict[str, int]:
-        """The QEMUs of the virtual servers in the last snapshot, by name."""
+        """The QEMUs of the virtual servers in the last snapshot, by name.
+
+        Raises:
+            ReportError: some run, and none of them can be seen.
+        """
         snapshot = self.collector.snapshot
         if snapshot is None:
             return {}
         found = find_emulators()
         readings = [each.reading for each in snapshot.servers]
-        return {
-            each.name: found[each.uuid]
-            for each in readings
-            if each.domain_id is not None and each.uuid in found
-        }
+        active = [each for each in readings if each.domain_id is not None]
+        processes = {each.name: found[each.uuid] for each in active if each.uuid in found}
+        if active and not processes:
+            raise ReportError(
+                Trouble.NOT_PERMITTED,
+                "no process of QEMU can be seen: they run on another host, or the service hides "
+                "those of other users (ProtectProc=; the drop-in kvm-exits.conf shows them)",
+            )
+        return processes
 
     def _collect(self) -> None:
         self.collector.run(self._stop, self._collected)

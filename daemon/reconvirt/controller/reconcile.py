@@ -108,7 +108,7 @@ class Reconciler:
     ) -> Outcome | None:
         """What is to be said of one that is another host's; None if it is ours to work on."""
         placement = self._around.placement
-        if placement is None or placement.alone:
+        if placement is None or placement.alone(desired):
             return None
         observed = hypervisor.observe(desired.name, desired.uuid)
         if placement.leaves(desired, observed) and not placement.moving(desired.name):

@@ -83,3 +83,22 @@ def test_many_that_are_new_cost_no_more_calls_than_few() -> None:
     again = member.placement.judge(member.own()[0], None)
     assert again is not None
     assert "may have it" in again.message
+
+
+@pytest.mark.parametrize("hosts", [{}, {"host0": HOSTS["host0"]}, {**HOSTS}])
+def test_one_for_a_host_that_nobody_describes_is_left_alone(hosts: dict[str, HostManifest]) -> None:
+    """It may run there, and is neither defined nor started here."""
+    hosts.pop("host1", None)
+    inventory = Inventory("host0", hosts)
+    census = Census(lambda: inventory.others, lambda _name: None)
+    claims = InventoryClaims(census, frozenset, lambda _name: None)
+    placement = Placement(lambda: inventory, claims, None)
+    desired = SERVERS[1]
+
+    assert not placement.alone(desired)
+    for observed in (None, running(desired)):
+        outcome = placement.judge(desired, observed)
+        assert outcome is not None
+        assert (Phase.REFUSED, ()) == (outcome.phase, outcome.plan.steps)
+        assert "no manifest describes host1" in outcome.message
+    assert placement.alone(SERVERS[0]) is (hosts.keys() <= {"host0"})

@@ -38,10 +38,10 @@ class Placement:
         self._migrations = migrations
         self._holders: dict[str, str] = {}
 
-    @property
-    def alone(self) -> bool:
-        """Whether there is no other host."""
-        return not self._inventory().others
+    def alone(self, desired: Desired) -> bool:
+        """Whether a virtual server can be no other host's: there is none."""
+        inventory = self._inventory()
+        return not inventory.others and not inventory.unknown(desired)
 
     def is_for_us(self, desired: Desired) -> bool:
         """Whether a virtual server shall be on this host."""
@@ -77,6 +77,10 @@ class Placement:
         """
         inventory = self._inventory()
         self._holders.pop(desired.name, None)
+        if unknown := inventory.unknown(desired):
+            # It may run there: who cannot be asked is not taken for one that has it not.
+            message = f"no manifest describes {unknown}, where it shall be: it is left alone"
+            return self._outcome(desired, observed, message, phase=Phase.REFUSED)
         elsewhere = plan_elsewhere(desired, observed, inventory)
         if elsewhere is not None:
             return self._elsewhere(desired, observed, elsewhere)

@@ -148,6 +148,7 @@ class Reconciler:
             HypervisorDown: the connection is lost.
         """
         hypervisor = self._hypervisor()
+        self._forget_claims(orphan.name)
 
         def look() -> View:
             observed = hypervisor.observe(orphan.name)
@@ -170,8 +171,17 @@ class Reconciler:
     def forget(self, name: str) -> None:
         """Remember nothing of a virtual server."""
         self._memories.pop(name, None)
-        self._around.gate.forget(name)
-        self._around.shares.forget(name)
+        self._forget_claims(name)
+
+    def _forget_claims(self, name: str) -> None:
+        """Have it wait for nothing any more: no manifest wants anything for it."""
+        around = self._around
+        around.gate.forget(name)
+        around.shares.forget(name)
+        if around.placement is not None:
+            around.placement.forget(name)
+        if around.afar is not None:
+            around.afar.forget(name)
 
     def admit(self, rules: HostRules) -> None:
         """Hold manifests against other rules of the host from now on."""

@@ -145,10 +145,10 @@ class Migrations:
             sent = inventory.hosts.get(self._journeys.underway(desired.name))
             if sent is None and (ended := self._journeys.ended(desired)):
                 return Standing(ended, report=Report(End.REFUSED, ended))
-            past, now = self._past.get(desired.name), time.monotonic()
+            if (pause := self._pause(wanted)) is not None:
+                return pause
+            past = self._past.get(desired.name)
             waited = past is not None and past.report.end is End.FULL
-            if past is not None and past.wanted == wanted and now < past.not_before:
-                return Standing(past.report.message, False, past.not_before - now, past.report)
             tried = past.tried if past is not None and past.wanted == wanted else {}
             left = (each for each in wanted[1] if each.name not in tried)
             destination = sent or next(left, wanted[1][0])
@@ -181,8 +181,8 @@ class Migrations:
         ).start()
         return move
 
-    def end(self, desired: Desired, *, here: bool) -> bool:
-        """End the migration of a virtual server that shall stay here; False if there is none.
+    def end(self, desired: Desired, *, here: bool) -> Standing | None:
+        """End the migration of a virtual server that shall stay here; None if there is none.
 
         Called at each look.
 
@@ -190,22 +190,31 @@ class Migrations:
             desired: what is wanted of it.
             here: whether it is here.
         """
-        why = "it shall stay here"
+        why, wanted = "it shall stay here", (desired, ())
         with self._lock:
             self._waiting.pop(desired.name, None)
             move = self._moves.get(desired.name)
             sent = self._inventory().hosts.get(self._journeys.underway(desired.name))
             if move is None and sent is not None and here:
-                # An earlier process has begun it.
-                move = self._begin((desired, ()), sent)
+                # An earlier process has begun it, or nobody could tell how it has ended.
+                if (pause := self._pause(wanted)) is not None:
+                    return pause
+                move = self._begin(wanted, sent)
             if move is not None:
                 move.abort(why)
-                return True
+                return Standing("its migration is being ended", underway=True, again_after=1.0)
             # Nobody waits for what has failed.
             self._forget_failure(desired.name)
         if here:
             self._journeys.stay(desired.name)
-        return False
+        return None
+
+    def _pause(self, wanted: Wanted) -> Standing | None:
+        """What the last try to move one this way came to, where it is too early for another."""
+        past, now = self._past.get(wanted[0].name), time.monotonic()
+        if past is None or past.wanted != wanted or now >= past.not_before:
+            return None
+        return Standing(past.report.message, False, past.not_before - now, past.report)
 
     def sent(self, name: str) -> str:
         """The host to which a virtual server was sent last; "" where it is not known."""
@@ -222,12 +231,18 @@ class Migrations:
 
     def forget(self, name: str) -> None:
         """It is to be tried anew: somebody has said so."""
+        if not self.moving(name):
+            self._journeys.release(name)
         with self._lock:
-            if name not in self._moves:
-                self._journeys.release(name)
             self._past.pop(name, None)
             self._waiting.pop(name, None)
             self._forget_failure(name)
+
+    def let_go(self, name: str) -> None:
+        """Its manifest is gone: it waits for nothing any more; a migration that runs goes on."""
+        with self._lock:
+            for each in (self._past, self._waiting, self._last):
+                each.pop(name, None)
 
     def _forget_failure(self, name: str) -> None:
         last = self._last.get(name)
@@ -258,6 +273,10 @@ class Migrations:
         wished = self._journeys.take_wish(move.name)
         if wished and report is not None and report.end is End.STAYED and not move.aborted:
             report = move.ended_by_hand()
+        if report is not None:
+            # While it still counts as under way, or it would be begun again; and nobody who only
+            # wants to know how it stands waits for the disk.
+            self._keep(move, report)
         with self._lock:
             del self._moves[move.name]
             if report is not None:
@@ -279,15 +298,16 @@ class Migrations:
         for name in (move.name, *waiting):
             self._wake(name)
 
-    def _note(self, move: Move, report: Report, wanted: Wanted) -> None:
-        before = self._past.pop(move.name, None)
+    def _keep(self, move: Move, report: Report) -> None:
         if report.end is End.MOVED:
             self._journeys.arrive(move.name, move.destination.name)
-            return
-        if report.end is not End.UNSURE:
+        elif report.end is not End.UNSURE:
             by_hand = move.desired if report.by_hand else None
             self._journeys.stay(move.name, report.message, by_hand)
-        if report.by_hand:
+
+    def _note(self, move: Move, report: Report, wanted: Wanted) -> None:
+        before = self._past.pop(move.name, None)
+        if report.end is End.MOVED or report.by_hand:
             return
         if before is None or before.wanted != wanted:
             before = Past(wanted, report)

@@ -66,6 +66,12 @@ class Placement:
         if self._migrations is not None:
             self._migrations.forget(name)
 
+    def forget(self, name: str) -> None:
+        """The manifest of a virtual server is gone."""
+        self._holders.pop(name, None)
+        if self._migrations is not None:
+            self._migrations.let_go(name)
+
     def moving(self, name: str) -> bool:
         """Whether a virtual server is on its way to another host."""
         return self._migrations is not None and self._migrations.moving(name)
@@ -85,8 +91,11 @@ class Placement:
         if elsewhere is not None:
             return self._elsewhere(desired, observed, elsewhere)
         migrations = self._migrations
-        if migrations is not None and migrations.end(desired, here=observed is not None):
-            return self._outcome(desired, observed, "its migration is being ended", again=1.0)
+        if migrations is not None:
+            ending = migrations.end(desired, here=observed is not None)
+            if ending is not None:
+                again = ending.again_after or _ASK_AGAIN_SECONDS
+                return self._outcome(desired, observed, ending.message, again=again)
         if observed is None:
             return self._new(desired, inventory)
         return self._here(desired, observed)

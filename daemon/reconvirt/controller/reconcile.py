@@ -215,7 +215,7 @@ class Reconciler:
         self, desired: Desired, observed: Observed | None, memory: Memory
     ) -> Circumstances:
         now = self._clock()
-        state, placement = observed.state if observed else None, self._around.placement
+        state = observed.state if observed else None
         memory.starts.seen(
             now,
             runs=state not in (None, State.SHUTOFF, State.CRASHED),
@@ -223,11 +223,22 @@ class Reconciler:
         )
         return Circumstances(
             memory.requests.shutdown_asked(now),
-            memory.starts.why_not_yet(now)
-            or self._around.not_yet(desired)
-            or (placement.why_not_start(desired, observed) if placement else ""),
+            memory.starts.why_not_yet(now) or self._why_not_start(desired, observed),
             memory.restarted_for,
             self._around.dumps.facts(observed) if observed else DumpFacts(),
+        )
+
+    def _why_not_start(self, desired: Desired, observed: Observed | None) -> str:
+        """For what its start must wait; nobody is asked about one that need not be started."""
+        around = self._around
+        starts = desired.state in ("running", "paused")
+        if not starts or (observed is not None and observed.state is not State.SHUTOFF):
+            if around.afar is not None:
+                around.afar.forget(desired.name)
+            return ""
+        placement = around.placement
+        return around.not_yet(desired) or (
+            placement.why_not_start(desired, observed) if placement else ""
         )
 
 

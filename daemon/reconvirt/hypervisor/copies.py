@@ -38,7 +38,9 @@ def _pool(connection: libvirt.virConnect, directory: str) -> Iterator[Any]:
     try:
         yield pool
     finally:
-        pool.destroy()
+        # Another migration that has found it may have ended it; what was done in it is done.
+        with contextlib.suppress(libvirt.libvirtError):
+            pool.destroy()
 
 
 def _volume(pool: Any, path: str) -> Any:
@@ -70,6 +72,12 @@ def image_sizes(connection: libvirt.virConnect, paths: tuple[str, ...]) -> dict[
             if error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE):
                 raise
     return found
+
+
+def _speaks_of(root: etree._Element, path: str) -> bool:
+    """Whether a definition names a path, whatever for."""
+    elements = root.iter(etree.Element)
+    return any(path in (each.text, *each.attrib.values()) for each in elements)
 
 
 def make_image(connection: libvirt.virConnect, image: CopiedImage, size_bytes: int) -> bool:
@@ -108,7 +116,7 @@ def make_image(connection: libvirt.virConnect, image: CopiedImage, size_bytes: i
 def remove_image(connection: libvirt.virConnect, path: str) -> bool:
     """Remove an image that was made for a copy; False if a virtual server has it by now."""
     for domain in connection.listAllDomains():
-        if path in domain.XMLDesc(0):
+        if _speaks_of(etree.fromstring(domain.XMLDesc(0).encode()), path):
             return False
     with _pool(connection, str(Path(path).parent)) as pool:
         volume = _volume(pool, path)

@@ -453,6 +453,33 @@ class TestRemote:
         assert "3 GiB" == memory_of(source.read())
         assert () == source.read().problems
 
+    @pytest.mark.parametrize("path", ["./desired", "desired/", ".", "./"])
+    def test_the_directory_may_be_spelt_in_any_way(
+        self, repository: Repository, bare: GitSettings, path: str
+    ) -> None:
+        """Its files are fetched, although git calls it in one way only."""
+        repository("config", "uploadpack.allowFilter", "true")
+        spelt = self.fetched(repository, bare.repository, path=path)
+
+        sync(spelt)
+        snapshot = GitSource(spelt).read()
+
+        assert (["web1"], ()) == (list(snapshot.manifests), snapshot.problems)
+
+    def test_another_directory_must_be_fetched_first(
+        self, repository: Repository, bare: GitSettings
+    ) -> None:
+        """The configuration has changed, and the daemon never talks to the network."""
+        repository("config", "uploadpack.allowFilter", "true")
+        repository.write("web2", folder="other")
+        repository.commit()
+        sync(bare)
+        other = self.fetched(repository, bare.repository, path="other")
+
+        assert "'reconvirt sync' fetches them" in only_problem(GitSource(other).read())
+        sync(other)
+        assert ["web2"] == list(GitSource(other).read().manifests)
+
     def test_what_cannot_be_fetched_changes_nothing(
         self, repository: Repository, bare: GitSettings
     ) -> None:

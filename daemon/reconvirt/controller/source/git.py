@@ -174,6 +174,8 @@ _ADVICE = {
     "could not read Username": "the server wants name and password: state "
     "source.git.credentials_file",
     "could not read Password": "the server wants a password: state source.git.credentials_file",
+    "promisor remote": "not all files below source.git.path were fetched: 'reconvirt sync' fetches "
+    "them",
     "Authentication failed": "the server does not take name and password of {credentials}",
 }
 

@@ -137,3 +137,24 @@ def test_what_leaves_an_evacuated_host_is_missed_twice_in_a_row_before_it_is_mad
     assert [ASKING, on_host2] == [look({}, None), look(there)]
     assert [ASKING, ASKING, on_host2] == [look({}, None), look(None), look(there)]
     assert [ASKING, ASKING, None] == [look({}, None), look(None), look({})]
+
+
+@pytest.mark.timeout(60)
+def test_an_error_of_ours_does_not_end_the_asking() -> None:
+    """Else nothing would be started any more until the daemon is."""
+    woken, failed = threading.Event(), threading.Event()
+
+    def others() -> tuple[HostManifest, ...]:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("can't start new thread")
+        return (HOSTS["host1"],)
+
+    census = Census(others, lambda _name: woken.set())
+    while not woken.wait(0.05):
+        census.answers("web1", "start")
+
+    found = census.answers("web1", "start")
+    assert failed.is_set()
+    assert found is not None
+    assert {"host1"} == found.answers.keys()

@@ -173,12 +173,13 @@ class Migrations:
             self._stopping,
             begins=destination in wanted[1],
         )
-        self._moves[desired.name] = move
         name = f"migration-{desired.name}"
         # A host that is away may keep it waiting; the daemon's end does not.
         threading.Thread(
             target=self._carry_out, args=(move, wanted), name=name, daemon=True
         ).start()
+        # It cannot have ended: for that it needs our lock.
+        self._moves[desired.name] = move
         return move
 
     def end(self, desired: Desired, *, here: bool) -> Standing | None:

@@ -151,6 +151,8 @@ class Git:
 
     def _ssh(self) -> str:
         options = ["BatchMode=yes", "StrictHostKeyChecking=yes", "ForwardAgent=no"]
+        # A connection that others go on using would outlive git, and keep us reading what it says.
+        options += ["ControlMaster=no", "ControlPath=none"]
         options.append(f"ConnectTimeout={max(1, int(self.settings.timeout_seconds))}")
         if self.settings.known_hosts:
             options.append(f"UserKnownHostsFile={self.settings.known_hosts}")

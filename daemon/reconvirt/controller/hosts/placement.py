@@ -202,7 +202,7 @@ class Placement:
             message = "the daemon moves it: 'reconvirt run'"
             return Outcome(desired.name, Phase.WAITING, message, plan, observed=observed)
         if not self._migrations.moving(desired.name):
-            hindrance = self._claims.may_leave(observed.uuid)
+            hindrance = self._claims.may_leave(desired.name, observed.uuid)
             if hindrance:
                 return self._outcome(desired, observed, hindrance)
         standing = self._migrations.move(desired)

@@ -6,10 +6,13 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from reconvirt.controller.history import History
 from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.controller.hosts.migrations import Migrations, Standing
+from reconvirt.controller.hosts.move import End, Move, Report
 from reconvirt.domain.desired import NOTHING, Desired
 from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest
@@ -114,3 +117,27 @@ def test_what_cannot_be_kept_is_not_begun(tmp_path: Path) -> None:
         assert away.woken.acquire(timeout=30)
         found = away.migrations.move(LEAVES)
         assert "cannot be kept" in found.message
+
+
+def test_what_a_person_has_ended_while_no_daemon_ran_is_not_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays until its manifest changes, as if the daemon had seen it."""
+
+    def run(move: Move) -> Report:
+        return Report(End.MOVED, "begun") if move.begins else Report(End.STAYED, "it is here")
+
+    monkeypatch.setattr(Move, "run", run)
+    Journeys(tmp_path).send("web1", "b")
+    Journeys(tmp_path).wish("web1", end=True)
+    away = Away(tmp_path)
+
+    away.migrations.move(LEAVES)
+    assert away.woken.acquire(timeout=30)
+    found = away.migrations.move(LEAVES)
+
+    assert ("ended by hand" in found.message, found.underway) == (True, False)
+    away.migrations.forget("web1")
+    away.migrations.move(LEAVES)
+    assert away.woken.acquire(timeout=30)
+    assert 1 == away.migrations.ended()["moved"]

@@ -77,9 +77,13 @@ class Journeys:
             wishes = read_kept(self._wishes) or {}
             write_kept(self._wishes, _with(wishes, name, True if end else None))
 
+    def wished(self, name: str) -> bool:
+        """Whether a person wants its migration to end."""
+        return name in (read_kept(self._wishes) or {})
+
     def take_wish(self, name: str) -> bool:
         """Whether a person wanted its migration to end, which it has."""
-        if name not in (read_kept(self._wishes) or {}):
+        if not self.wished(name):
             return False
         try:
             self.wish(name, end=False)

@@ -265,6 +265,9 @@ class Migrations:
     def _carry_out(self, move: Move, wanted: Wanted) -> None:
         try:
             self._journeys.send(move.name, move.destination.name)
+            if self._journeys.wished(move.name):
+                # A person has ended it while no daemon ran.
+                move.begins = False
             report = move.run()
         except OSError as error:
             report = Report(End.UNSURE, f"what is to be known of it cannot be kept: {error}")

@@ -141,3 +141,21 @@ def test_what_a_person_has_ended_while_no_daemon_ran_is_not_begun_again(
     away.migrations.move(LEAVES)
     assert away.woken.acquire(timeout=30)
     assert 1 == away.migrations.ended()["moved"]
+
+
+def test_a_daemon_that_ends_leaves_the_wish_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The migration has not ended yet."""
+    ended = threading.Event()
+    monkeypatch.setattr(Move, "run", lambda _move: None)
+    away = Away(tmp_path)
+    monkeypatch.setattr(away.migrations, "_wake", lambda _name: pytest.fail("it goes on"))
+    journeys = Journeys(tmp_path)
+    journeys.wish("web1", end=True)
+
+    away.migrations.move(LEAVES)
+    while away.migrations.moving("web1"):
+        ended.wait(0.01)
+
+    assert journeys.wished("web1")

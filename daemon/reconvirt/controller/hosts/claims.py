@@ -89,7 +89,7 @@ class InventoryClaims:
 
     def may_leave(self, name: str, uuid: str) -> str:
         """Nothing need be kept."""
-        return "" if uuid else "it has no uuid"
+        return "" if uuid else f"{name} has no uuid"
 
     def hand_over(self, uuid: str, host: str) -> None:
         """Nothing need be kept."""

@@ -6,8 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,15 +14,13 @@ from reconvirt.controller.history import History
 from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.controller.hosts.move import End, Move, Report
+from reconvirt.controller.hosts.tries import Past, Wanted, next_try
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest
 from reconvirt.metrics.fleet import Migration
 
-_FIRST_PAUSE = 10.0
-_LONGEST_PAUSE = 900.0
-_FULL_PAUSE = 5.0
 _PHASES = {End.MOVED: "succeeded", End.FULL: "waiting"}
 """What has not failed, by the words of the metrics."""
 
@@ -45,29 +42,6 @@ class Standing:
     underway: bool = False
     again_after: float | None = None
     report: Report | None = None
-
-
-Wanted: TypeAlias = tuple[Desired, tuple[HostManifest, ...]]
-"""What is to be moved, and where to: the first of these hosts that it can be moved to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """The last tries to move one virtual server the same way.
-
-    Attributes:
-        wanted: which way.
-        report: what came of the last one, or of one to each host.
-        tried: what came of those to hosts before the one that is next.
-        not_before: when the next is made, on the monotonic clock.
-        failures: how often all hosts were tried.
-    """
-
-    wanted: Wanted
-    report: Report
-    tried: Mapping[str, Report] = field(default_factory=dict)
-    not_before: float = 0.0
-    failures: int = 0
 
 
 class Migrations:
@@ -263,20 +237,7 @@ class Migrations:
         return f"to {destination}" if len(going) >= other.slots_in else None
 
     def _carry_out(self, move: Move, wanted: Wanted) -> None:
-        try:
-            self._journeys.send(move.name, move.destination.name)
-            if self._journeys.wished(move.name):
-                # A person has ended it while no daemon ran.
-                move.begins = False
-            report = move.run()
-        except OSError as error:
-            report = Report(End.UNSURE, f"what is to be known of it cannot be kept: {error}")
-        except Exception:  # noqa: BLE001 - the slot must be free again, whatever happens
-            _log.exception("unexpected error, please report it", virtual_server=move.name)
-            report = Report(End.UNSURE, "an unexpected error, see the log")
-        wished = self._journeys.take_wish(move.name)
-        if wished and report is not None and report.end is End.STAYED and not move.aborted:
-            report = move.ended_by_hand()
+        report = self._run(move)
         if report is not None:
             # While it still counts as under way, or it would be begun again; and nobody who only
             # wants to know how it stands waits for the disk.
@@ -302,6 +263,25 @@ class Migrations:
         for name in (move.name, *waiting):
             self._wake(name)
 
+    def _run(self, move: Move) -> Report | None:
+        """Move it; what came of it, or None if the daemon ends meanwhile."""
+        try:
+            self._journeys.send(move.name, move.destination.name)
+            if self._journeys.wished(move.name):
+                # A person has ended it while no daemon ran.
+                move.begins = False
+            report = move.run()
+        except OSError as error:
+            report = Report(End.UNSURE, f"what is to be known of it cannot be kept: {error}")
+        except Exception:  # noqa: BLE001 - the slot must be free again, whatever happens
+            _log.exception("unexpected error, please report it", virtual_server=move.name)
+            report = Report(End.UNSURE, "an unexpected error, see the log")
+        # While it goes on, the wish is for the next daemon.
+        wished = report is not None and self._journeys.take_wish(move.name)
+        if wished and report is not None and report.end is End.STAYED and not move.aborted:
+            return move.ended_by_hand()
+        return report
+
     def _keep(self, move: Move, report: Report) -> None:
         if report.end is End.MOVED:
             self._journeys.arrive(move.name, move.destination.name)
@@ -316,29 +296,6 @@ class Migrations:
         if before is None or before.wanted != wanted:
             before = Past(wanted, report)
         self._past[move.name] = next_try(before, move.destination.name, report, time.monotonic())
-
-
-def next_try(before: Past, host: str, report: Report, now: float) -> Past:
-    """What is to be tried after a migration that has not been."""
-    if report.end is End.FULL:
-        return replace(before, report=report, not_before=now + _FULL_PAUSE, failures=0)
-    pause = min(_FIRST_PAUSE * 2**before.failures, _LONGEST_PAUSE)
-    later = replace(before, report=report, not_before=now + pause, failures=before.failures + 1)
-    if report.end is End.UNSURE:
-        return later
-    tried = {**before.tried, host: report}
-    if any(each.name not in tried for each in before.wanted[1]):
-        return replace(before, report=report, tried=tried, not_before=now)
-    return replace(later, report=_none_of(tried), tried={})
-
-
-def _none_of(tried: Mapping[str, Report]) -> Report:
-    """What is to be said of one that no host can have."""
-    if len(tried) == 1:
-        return next(iter(tried.values()))
-    told = "; ".join(f"{host}: {report.message}" for host, report in tried.items())
-    findings = tuple(each for report in tried.values() for each in report.findings)
-    return Report(End.REFUSED, f"none of its hosts can have it: {told}", findings)
 
 
 def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:

@@ -19,6 +19,7 @@ from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan
 from reconvirt.controller.surroundings import Surroundings
+from reconvirt.domain.actions import Start
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import Circumstances, DumpFacts, plan_removal
@@ -64,6 +65,14 @@ class Reconciler:
         Raises:
             HypervisorDown: the connection is lost; nothing can be said of the virtual server.
         """
+        outcome = self._reconcile(desired)
+        starts = any(isinstance(step.action, Start) for step in outcome.plan.steps)
+        if outcome.phase is not Phase.WAITING or not starts:
+            # It does not want to be started any more, or something stands against it.
+            self._around.gate.forget(desired.name)
+        return outcome
+
+    def _reconcile(self, desired: Desired) -> Outcome:
         hypervisor = self._hypervisor()
 
         def look() -> View:

@@ -10,6 +10,7 @@ import pytest
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.reconcile import Reconciler
 from reconvirt.controller.requests import ASK_AGAIN_SECONDS, MOST_REQUESTS
+from reconvirt.controller.starts import StartGate
 from reconvirt.controller.surroundings import Surroundings
 from reconvirt.domain.actions import (
     Action,
@@ -412,3 +413,27 @@ def test_what_must_run_before_is_asked_of_one_that_is_to_be_started(
     outcome = reconciler.reconcile(desired)
 
     assert asked == (NAME in questions) == ("it waits for db" in outcome.message)
+
+
+@pytest.mark.parametrize("why", ["shall be off", "waits for db", "is held"])
+def test_one_that_does_not_start_any_more_keeps_no_other_waiting(why: str) -> None:
+    """Its turn would never come, nor that of those behind it."""
+    gate, reasons = StartGate(1), {"hold": "", "not_yet": ""}
+    around = Surroundings(
+        gate=gate,
+        hold=lambda _desired: reasons["hold"] or None,
+        not_yet=lambda _desired: reasons["not_yet"],
+    )
+    desired = wanted(spec())
+    reconciler = Reconciler(lambda: Libvirt(defined(desired)), around)
+    assert gate.enter("first", 0)
+    waits = reconciler.reconcile(desired)
+    assert (Phase.WAITING, "others" in waits.message) == (waits.phase, True)
+    assert not gate.enter("next", -1)
+
+    reasons |= {"hold": why} if why == "is held" else {}
+    reasons |= {"not_yet": why} if why == "waits for db" else {}
+    reconciler.reconcile(wanted(spec(state="shutoff")) if why == "shall be off" else desired)
+    gate.leave("first")
+
+    assert gate.enter("next", -1)

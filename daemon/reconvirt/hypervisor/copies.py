@@ -16,6 +16,7 @@ import libvirt
 from lxml import etree
 
 from reconvirt.domain.migration import CopiedImage
+from reconvirt.hypervisor.errors import is_of_the_way
 
 
 @contextlib.contextmanager
@@ -69,7 +70,7 @@ def image_sizes(connection: libvirt.virConnect, paths: tuple[str, ...]) -> dict[
                     found[path] = int(volume.info()[1])
         except libvirt.libvirtError as error:
             # Without its directory no image is there either; a lost connection says nothing.
-            if error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE):
+            if is_of_the_way(error):
                 raise
     return found
 

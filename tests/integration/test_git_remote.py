@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from reconvirt.controller.config.source import GitSettings
-from reconvirt.controller.source.git import GitFailed
+from reconvirt.controller.source.git import Git, GitFailed
 from reconvirt.controller.source.git_source import GitSource
 from reconvirt.controller.source.git_sync import sync
 from testbed.repository import Repository
@@ -115,6 +116,22 @@ class TestSsh:
 
         with pytest.raises(GitFailed, match=r"does not take the key .*/eve \(source.git.ssh_key\)"):
             sync(settings)
+
+    def test_no_connection_outlives_it(self, tmp_path: Path, fetched: GitSettings) -> None:
+        """Whatever the configuration of ssh says of connections that are shared."""
+        configuration = tmp_path / "ssh_config"
+        configuration.write_text("ControlMaster auto\nControlPath ~/%C\nControlPersist yes\n")
+        command = shlex.split(Git(fetched)._ssh())
+
+        found = subprocess.run(
+            [*command, "-F", configuration, "-G", "git.example.com"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+
+        assert "controlmaster false" in found
+        assert "controlpath" not in {each.partition(" ")[0] for each in found}
 
     def test_a_server_that_hangs(self, tmp_path: Path, key: Path) -> None:
         """Is given up when its time is over; nothing is left running."""

@@ -24,6 +24,11 @@ from testbed.repository import Repository
 from testbed.waiting import wait_until
 
 SOON = 20.0
+HOST = """apiVersion: reconvirt/v1
+kind: Host
+metadata: {name: zhost2}
+spec: {uri: "qemu+ssh://zhost2/system"}
+"""
 
 
 @pytest.fixture
@@ -86,6 +91,22 @@ class TestWorkTree:
         mended = repository.commit()
         assert mended == source.read().revision[:40]
         assert "2 GiB" == memory_of(source.read(), "web1")
+
+    def test_the_hosts_of_the_last_good_commit_stay(self, repository: Repository) -> None:
+        """Without them all would be taken for the business of this host."""
+        host = repository.path / "desired" / "zhost2.yaml"
+        repository.write("web1")
+        host.write_text(HOST, encoding="utf-8")
+        repository.commit()
+        source = GitSource(settings(repository))
+        good = source.read().hosts
+        repository.write("web2", memory="much")
+        repository.commit()
+
+        assert {"zhost2"} == good.keys()
+        assert good == source.read().hosts
+        shutil.rmtree(repository.path)
+        assert good == source.read().hosts
 
     def test_a_restart_at_a_bad_commit(self, repository: Repository, tmp_path: Path) -> None:
         """The last good one is remembered; without a memory what is good of it is taken."""
@@ -431,6 +452,33 @@ class TestRemote:
 
         assert "3 GiB" == memory_of(source.read())
         assert () == source.read().problems
+
+    @pytest.mark.parametrize("path", ["./desired", "desired/", ".", "./"])
+    def test_the_directory_may_be_spelt_in_any_way(
+        self, repository: Repository, bare: GitSettings, path: str
+    ) -> None:
+        """Its files are fetched, although git calls it in one way only."""
+        repository("config", "uploadpack.allowFilter", "true")
+        spelt = self.fetched(repository, bare.repository, path=path)
+
+        sync(spelt)
+        snapshot = GitSource(spelt).read()
+
+        assert (["web1"], ()) == (list(snapshot.manifests), snapshot.problems)
+
+    def test_another_directory_must_be_fetched_first(
+        self, repository: Repository, bare: GitSettings
+    ) -> None:
+        """The configuration has changed, and the daemon never talks to the network."""
+        repository("config", "uploadpack.allowFilter", "true")
+        repository.write("web2", folder="other")
+        repository.commit()
+        sync(bare)
+        other = self.fetched(repository, bare.repository, path="other")
+
+        assert "'reconvirt sync' fetches them" in only_problem(GitSource(other).read())
+        sync(other)
+        assert ["web2"] == list(GitSource(other).read().manifests)
 
     def test_what_cannot_be_fetched_changes_nothing(
         self, repository: Repository, bare: GitSettings

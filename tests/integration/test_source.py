@@ -22,6 +22,11 @@ kind: VirtualServer
 metadata: {{name: {name}}}
 spec: {{memory: {memory}, vcpu: 1, os: {{arch: s390x, machine: s390-ccw-virtio}}}}
 """
+HOST = """apiVersion: reconvirt/v1
+kind: Host
+metadata: {name: zhost2}
+spec: {uri: "qemu+ssh://zhost2/system"}
+"""
 
 
 def manifest(name: str, memory: str = "1 GiB") -> str:
@@ -227,6 +232,20 @@ def test_a_directory_that_vanishes_takes_no_manifest_with_it(root: Path, watch: 
     assert {"a"} == gone.retained
     assert ["a"] == list(back.manifests)
     assert ["a", "b"] == list(edited.manifests)
+
+
+def test_a_directory_that_vanishes_takes_no_host_with_it(root: Path) -> None:
+    """Without them all would be taken for the business of this host."""
+    (root / "a.yaml").write_text(manifest("a"))
+    (root / "hosts.yaml").write_text(HOST)
+    source = DirectorySource(root)
+    hosts = source.read().hosts
+
+    root.rename(root.with_name("elsewhere"))
+    gone = source.read()
+
+    assert {"zhost2"} == hosts.keys()
+    assert ({"a"}, hosts) == (gone.retained, gone.hosts)
 
 
 def test_a_directory_may_come_later(root: Path, watch: Watch) -> None:

@@ -16,7 +16,7 @@ from reconvirt.cli.wanted import Wanted, read_source
 from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
-from reconvirt.domain.migration import Finding, copied_images, make_order
+from reconvirt.domain.migration import Finding, already_there, copied_images, make_order
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.moving import Host, survey
@@ -126,8 +126,7 @@ def check_move(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding,
         findings = preflight(observed, order, pair, survey(here, there, observed, order))
         for image in copied_images(observed, order).values():
             if there.image_is_there(image.path):
-                remedy = "it is never overwritten: move it away, if nobody needs it"
-                findings += (Finding(f"{host} has something at {image.path}", remedy),)
+                findings += (already_there(host, image.path),)
         return findings
 
 

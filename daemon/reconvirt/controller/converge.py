@@ -94,7 +94,7 @@ class Convergence:
         except HypervisorDown:
             raise
         except HypervisorError as error:
-            return self._failure(error)
+            return self._failure(*self._failed.values(), error)
         if self._failed:
             return self._failure(*self._failed.values())
         now, memory, plan = self.clock(), self._view.memory, self._view.plan

@@ -224,7 +224,9 @@ class Engine:
             self._history.tell(outcome.name, reason, outcome.message, level=level)
         if _state_of(before) != _state_of(outcome):
             self._wake_dependents(outcome.name)
-        if outcome.steps or _state_of(before) != _state_of(outcome):
+        # What has failed may have kept something for itself meanwhile.
+        changed = outcome.steps or _state_of(before) != _state_of(outcome)
+        if changed or outcome.phase in _ERRORS:
             self._wake_refused(outcome.name)
 
     def _wake_refused(self, changed: str) -> None:

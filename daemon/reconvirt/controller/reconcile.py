@@ -19,6 +19,7 @@ from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan
 from reconvirt.controller.surroundings import Surroundings
+from reconvirt.domain.actions import Start
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import Circumstances, DumpFacts, plan_removal
@@ -64,6 +65,14 @@ class Reconciler:
         Raises:
             HypervisorDown: the connection is lost; nothing can be said of the virtual server.
         """
+        outcome = self._reconcile(desired)
+        starts = any(isinstance(step.action, Start) for step in outcome.plan.steps)
+        if outcome.phase is not Phase.WAITING or not starts:
+            # It does not want to be started any more, or something stands against it.
+            self._around.gate.forget(desired.name)
+        return outcome
+
+    def _reconcile(self, desired: Desired) -> Outcome:
         hypervisor = self._hypervisor()
 
         def look() -> View:
@@ -108,7 +117,7 @@ class Reconciler:
     ) -> Outcome | None:
         """What is to be said of one that is another host's; None if it is ours to work on."""
         placement = self._around.placement
-        if placement is None or placement.alone:
+        if placement is None or placement.alone(desired):
             return None
         observed = hypervisor.observe(desired.name, desired.uuid)
         if placement.leaves(desired, observed) and not placement.moving(desired.name):
@@ -148,6 +157,7 @@ class Reconciler:
             HypervisorDown: the connection is lost.
         """
         hypervisor = self._hypervisor()
+        self._forget_claims(orphan.name)
 
         def look() -> View:
             observed = hypervisor.observe(orphan.name)
@@ -170,8 +180,17 @@ class Reconciler:
     def forget(self, name: str) -> None:
         """Remember nothing of a virtual server."""
         self._memories.pop(name, None)
-        self._around.gate.forget(name)
-        self._around.shares.forget(name)
+        self._forget_claims(name)
+
+    def _forget_claims(self, name: str) -> None:
+        """Have it wait for nothing any more: no manifest wants anything for it."""
+        around = self._around
+        around.gate.forget(name)
+        around.shares.forget(name)
+        if around.placement is not None:
+            around.placement.forget(name)
+        if around.afar is not None:
+            around.afar.forget(name)
 
     def admit(self, rules: HostRules) -> None:
         """Hold manifests against other rules of the host from now on."""
@@ -205,7 +224,7 @@ class Reconciler:
         self, desired: Desired, observed: Observed | None, memory: Memory
     ) -> Circumstances:
         now = self._clock()
-        state, placement = observed.state if observed else None, self._around.placement
+        state = observed.state if observed else None
         memory.starts.seen(
             now,
             runs=state not in (None, State.SHUTOFF, State.CRASHED),
@@ -213,11 +232,22 @@ class Reconciler:
         )
         return Circumstances(
             memory.requests.shutdown_asked(now),
-            memory.starts.why_not_yet(now)
-            or self._around.not_yet(desired)
-            or (placement.why_not_start(desired, observed) if placement else ""),
+            memory.starts.why_not_yet(now) or self._why_not_start(desired, observed),
             memory.restarted_for,
             self._around.dumps.facts(observed) if observed else DumpFacts(),
+        )
+
+    def _why_not_start(self, desired: Desired, observed: Observed | None) -> str:
+        """For what its start must wait; nobody is asked about one that need not be started."""
+        around = self._around
+        starts = desired.state in ("running", "paused")
+        if not starts or (observed is not None and observed.state is not State.SHUTOFF):
+            if around.afar is not None:
+                around.afar.forget(desired.name)
+            return ""
+        placement = around.placement
+        return around.not_yet(desired) or (
+            placement.why_not_start(desired, observed) if placement else ""
         )
 
 

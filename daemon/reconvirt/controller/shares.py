@@ -31,13 +31,13 @@ class Shares:
         self._lock = threading.Lock()
         # What was given to those that are being worked on, and need not show in libvirt yet.
         self._given: dict[str, Size] = {}
-        self._refused: set[str] = set()
+        # Never changed but replaced: who reads it must not wait for libvirt.
+        self._refused: frozenset[str] = frozenset()
 
     @property
     def refused(self) -> frozenset[str]:
         """Those that did not get what they ask for, and may once others have less."""
-        with self._lock:
-            return frozenset(self._refused)
+        return self._refused
 
     def ask(self, desired: Desired, totals: Totals, hypervisor: Hypervisor) -> tuple[Change, ...]:
         """Why a virtual server may not have what it asks for; nothing if it may.
@@ -48,7 +48,7 @@ class Shares:
             HypervisorError: libvirt does not say who has how much.
         """
         if not totals.limited:
-            self.done(desired.name)
+            self.forget(desired.name)
             return ()
         # What is asked of libvirt must not be older than what was given.
         with self._lock:
@@ -57,9 +57,9 @@ class Shares:
             shares = shares_of(wanted, hypervisor.sizes(), self._counts, self._given)
             objections = share_out(shares.values(), totals).get(desired.name, ())
             if objections:
-                self._refused.add(desired.name)
+                self._refused |= {desired.name}
             else:
-                self._refused.discard(desired.name)
+                self._refused -= {desired.name}
                 self._given[desired.name] = shares[desired.name].wants
         return objections
 
@@ -72,7 +72,7 @@ class Shares:
         """A virtual server asks for nothing any more."""
         with self._lock:
             self._given.pop(name, None)
-            self._refused.discard(name)
+            self._refused -= {name}
 
 
 def shares_of(

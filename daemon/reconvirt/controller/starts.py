@@ -100,6 +100,10 @@ class StartGate:
             self._on_free(best)
 
     def forget(self, name: str) -> None:
-        """One does not want to start any more."""
+        """One does not want to start any more, or cannot: it keeps nobody waiting."""
         with self._lock:
-            self._waiting.pop(name, None)
+            waited = self._waiting.pop(name, None) is not None
+            free = len(self._starting) < self._most
+            best = max(self._waiting, key=self._waiting.__getitem__, default=None)
+        if waited and free and best is not None:
+            self._on_free(best)

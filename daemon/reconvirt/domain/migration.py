@@ -28,6 +28,12 @@ class Finding:
         return f"{self.reason}: {self.remedy}"
 
 
+def already_there(host: str, path: str) -> Finding:
+    """Something stands where storage is to be copied to."""
+    remedy = "it is never overwritten: move it away, if nobody needs it"
+    return Finding(f"{host} has something at {path}", remedy)
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What must be asked of a destination for one virtual server.

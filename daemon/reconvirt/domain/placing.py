@@ -53,6 +53,11 @@ class Inventory:
         names = self.places(desired)
         return tuple(self.hosts[each] for each in names if each in self.hosts and each != self.own)
 
+    def unknown(self, desired: Desired) -> str:
+        """The other host that it shall be on, where no manifest describes that; "" if one does."""
+        name = self.place(desired)
+        return "" if name is None or name == self.own or name in self.hosts else name
+
     def place(self, desired: Desired) -> str | None:
         """The host that a virtual server shall be on; None where its manifest does not say."""
         return next(iter(self.places(desired)), None)

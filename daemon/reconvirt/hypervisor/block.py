@@ -13,6 +13,8 @@ import hashlib
 import libvirt
 from lxml import etree
 
+from reconvirt.hypervisor.errors import is_of_the_way
+
 _LABEL = "sun"
 _MISSING = libvirt.VIR_ERR_INVALID_ARG
 _THERE = (
@@ -43,7 +45,7 @@ def _problem(connection: libvirt.virConnect, path: str) -> str:
     try:
         connection.storagePoolCreateXML(etree.tostring(root, encoding="unicode"), 0).destroy()
     except libvirt.libvirtError as error:
-        if error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE):
+        if is_of_the_way(error):
             raise
         code = error.get_error_code()
         if error.get_error_domain() == libvirt.VIR_FROM_STORAGE and code == _MISSING:

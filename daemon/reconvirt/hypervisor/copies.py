@@ -16,6 +16,7 @@ import libvirt
 from lxml import etree
 
 from reconvirt.domain.migration import CopiedImage
+from reconvirt.hypervisor.errors import is_of_the_way
 
 
 @contextlib.contextmanager
@@ -38,7 +39,9 @@ def _pool(connection: libvirt.virConnect, directory: str) -> Iterator[Any]:
     try:
         yield pool
     finally:
-        pool.destroy()
+        # Another migration that has found it may have ended it; what was done in it is done.
+        with contextlib.suppress(libvirt.libvirtError):
+            pool.destroy()
 
 
 def _volume(pool: Any, path: str) -> Any:
@@ -67,9 +70,15 @@ def image_sizes(connection: libvirt.virConnect, paths: tuple[str, ...]) -> dict[
                     found[path] = int(volume.info()[1])
         except libvirt.libvirtError as error:
             # Without its directory no image is there either; a lost connection says nothing.
-            if error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE):
+            if is_of_the_way(error):
                 raise
     return found
+
+
+def _speaks_of(root: etree._Element, path: str) -> bool:
+    """Whether a definition names a path, whatever for."""
+    elements = root.iter(etree.Element)
+    return any(path in (each.text, *each.attrib.values()) for each in elements)
 
 
 def make_image(connection: libvirt.virConnect, image: CopiedImage, size_bytes: int) -> bool:
@@ -108,7 +117,7 @@ def make_image(connection: libvirt.virConnect, image: CopiedImage, size_bytes: i
 def remove_image(connection: libvirt.virConnect, path: str) -> bool:
     """Remove an image that was made for a copy; False if a virtual server has it by now."""
     for domain in connection.listAllDomains():
-        if path in domain.XMLDesc(0):
+        if _speaks_of(etree.fromstring(domain.XMLDesc(0).encode()), path):
             return False
     with _pool(connection, str(Path(path).parent)) as pool:
         volume = _volume(pool, path)

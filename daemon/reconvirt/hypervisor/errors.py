@@ -93,11 +93,16 @@ _NO_HOTPLUG = re.compile(
 _LOCKED_TRAY = re.compile(r"open tray of|is locked and force was not specified")
 
 
+def is_of_the_way(error: libvirt.libvirtError) -> bool:
+    """Whether the way to libvirt's daemon has failed: it says nothing of what was asked."""
+    return error.get_error_domain() in _TRANSPORT
+
+
 def translate(error: libvirt.libvirtError) -> HypervisorError:
     """The error of the tree above that stands for one of libvirt's."""
-    code, domain = error.get_error_code() or 0, error.get_error_domain()
+    code = error.get_error_code() or 0
     message = " ".join(str(error.get_error_message() or error).split())
-    if domain in _TRANSPORT and code in _BROKEN:
+    if is_of_the_way(error) and code in _BROKEN:
         return HypervisorDown(message)
     if code in _VAGUE and "already in the process of unplug" in message:
         return Underway(message)

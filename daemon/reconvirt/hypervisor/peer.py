@@ -8,6 +8,7 @@ from lxml import etree
 from reconvirt.domain.migration import Destination, Question
 from reconvirt.domain.observed import State
 from reconvirt.hypervisor import block, copies
+from reconvirt.hypervisor.errors import is_of_the_way
 from reconvirt.hypervisor.states import name_state
 
 _UNKNOWN = (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_CONFIG_UNSUPPORTED)
@@ -74,7 +75,7 @@ def _machine(connection: libvirt.virConnect, question: Question) -> tuple[str, i
     try:
         text = connection.getDomainCapabilities(*wanted)
     except libvirt.libvirtError as error:
-        if error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE):
+        if is_of_the_way(error):
             raise
         why = error.get_error_message()
         return f"the destination cannot run its machine type, {question.machine}: {why}", 0

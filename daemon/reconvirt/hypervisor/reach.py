@@ -25,27 +25,34 @@ def port_problem(migrate_uri: str, port_max: int) -> str:
     parts = urlsplit(migrate_uri)
     host = parts.hostname or ""
     try:
-        (family, *_, address), *_ = socket.getaddrinfo(host, port_max, type=socket.SOCK_STREAM)
+        stated = parts.port
+    except ValueError:
+        return f"{migrate_uri} states no port that there can be"
+    try:
+        found = socket.getaddrinfo(host, stated or port_max, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         if isinstance(error, socket.gaierror) and error.errno not in _NO_NAME:
             return ""  # nobody can be asked now, or not by this service
         return f"the name {host} is not known here"
-    if parts.port is not None:
-        # Somebody else's memory may be arriving there.
-        return _try(socket.socket(family, socket.SOCK_DGRAM), address, host)
-    return _try(socket.socket(family, socket.SOCK_STREAM), address, f"port {port_max} of {host}")
+    # Somebody else's memory may be arriving at a port that is stated: only the way there is tried.
+    kind = socket.SOCK_STREAM if stated is None else socket.SOCK_DGRAM
+    what = f"port {port_max} of {host}" if stated is None else host
+    problems = (_try(family, kind, address, what) for family, *_, address in found)
+    # QEMU tries one address after the other as well.
+    first = next(problems)
+    return first and next((each for each in problems if not each), first)
 
 
-def _try(connection: socket.socket, address: Any, what: str) -> str:
-    with connection:
-        connection.settimeout(_SECONDS)
-        try:
+def _try(family: int, kind: int, address: Any, what: str) -> str:
+    try:
+        with socket.socket(family, kind) as connection:
+            connection.settimeout(_SECONDS)
             connection.connect(address)
-        except (ConnectionRefusedError, PermissionError):
-            # It is reached; or this service may not use that network, as libvirt and QEMU may.
-            return ""
-        except TimeoutError:
-            return f"{what} does not answer"
-        except OSError as error:
-            return f"{what} cannot be reached: {error.strerror}"
+    except (ConnectionRefusedError, PermissionError):
+        # It is reached; or this service may not use that network, as libvirt and QEMU may.
         return ""
+    except TimeoutError:
+        return f"{what} does not answer"
+    except OSError as error:
+        return f"{what} cannot be reached: {error.strerror}"
+    return ""

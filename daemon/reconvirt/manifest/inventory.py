@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from reconvirt.manifest.host import HostManifest
@@ -50,20 +50,47 @@ def assemble_hosts(
     return Inventory(dict(sorted(hosts.items())), tuple(problems.values()))
 
 
+def still_meant(
+    retained: Iterable[Manifest], hosts: Mapping[str, HostManifest], previous: Snapshot | None
+) -> Mapping[str, HostManifest]:
+    """The hosts that no manifest describes any more, and that manifests mean which stay in force.
+
+    Without them these would be taken for this host's, and started here beside the other copy. One
+    whose URI is another host's by now is not taken: that one would be asked under two names.
+
+    Args:
+        retained: the manifests that stay in force as they were.
+        hosts: the hosts that manifests describe.
+        previous: the snapshot before.
+    """
+    uris = {each.uri for each in hosts.values()}
+    meant = {name for each in retained for _, name in _stated_hosts(each)}
+    return {
+        name: host
+        for name, host in (previous.hosts if previous else {}).items()
+        if name in meant and name not in hosts and host.uri not in uris
+    }
+
+
 def unknown_hosts(
     manifests: Iterable[Manifest], hosts: Mapping[str, HostManifest]
 ) -> dict[Position, Problem]:
     """The virtual servers that mean hosts which no manifest describes, and the problem at each."""
     problems: dict[Position, Problem] = {}
     for manifest in manifests:
-        stated = [("spec.host", manifest.spec.get("host"))]
-        listed = enumerate(manifest.spec.get("hosts", ()))
-        stated += [(f"spec.hosts[{number}]", name) for number, name in listed]
-        for field, name in stated:
-            if name is not None and name not in hosts:
+        for field, name in _stated_hosts(manifest):
+            if name not in hosts:
                 place = manifest.positions.get(field, manifest.position)
                 known = ", ".join(hosts) or "no manifest of the kind Host is there"
                 message = f"there is no host {name!r}"
                 problems[manifest.position] = Problem(place, field, message, known)
                 break
     return problems
+
+
+def _stated_hosts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """The hosts that a manifest means, each with its field."""
+    if (host := manifest.spec.get("host")) is not None:
+        yield "spec.host", host
+    for number, name in enumerate(manifest.spec.get("hosts", ())):
+        yield f"spec.hosts[{number}]", name

@@ -14,7 +14,7 @@ from reconvirt.manifest.checks import check_values
 from reconvirt.manifest.document import Document, DocumentError, read_documents
 from reconvirt.manifest.host import HostManifest, read_host
 from reconvirt.manifest.identity import normalise_uuid
-from reconvirt.manifest.inventory import assemble_hosts, unknown_hosts
+from reconvirt.manifest.inventory import assemble_hosts, still_meant, unknown_hosts
 from reconvirt.manifest.model import FileResult, Manifest, Snapshot, SourceFile
 from reconvirt.manifest.problem import Position, Problem
 from reconvirt.manifest.validate import check_schema, field_name, is_host
@@ -129,7 +129,7 @@ def assemble(
         tuple(sorted(problems, key=lambda each: (each.position, each.field))),
         revision,
         frozenset(retained),
-        hosts.hosts,
+        {**hosts.hosts, **still_meant(retained.values(), hosts.hosts, previous)},
     )
 
 

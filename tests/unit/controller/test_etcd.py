@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from reconvirt.controller.config.claims import EtcdSettings
-from reconvirt.controller.hosts.claims import FREE
+from reconvirt.controller.hosts.census import Answer, Round
+from reconvirt.controller.hosts.claims import ASKING, FREE, InventoryClaims
 from reconvirt.controller.hosts.etcd import Etcd, EtcdDown
 from reconvirt.controller.hosts.etcd_claims import EtcdClaims
+from reconvirt.domain.observed import State
 from testbed.etcd import EtcdServer
 
 UUID = "8f1c6a0e-5d0b-4c36-9d0e-6b0f6c1f2a11"
@@ -71,6 +73,27 @@ def claims(settings: EtcdSettings, own: str, *fenced: str) -> EtcdClaims:
     return EtcdClaims(Etcd(settings), "/test", own, Nobody(), lambda: frozenset(fenced))
 
 
+class Fences:
+    """Host b with its fenced hosts, and a census with these answers, one after the other."""
+
+    def __init__(
+        self, settings: EtcdSettings, answers: list[dict[str, Answer] | None], *fenced: str
+    ) -> None:
+        self.names = set(fenced)
+        self._answers = list(answers)
+        asked = InventoryClaims(self, self.fenced, self.names.discard)
+        self.claims = EtcdClaims(Etcd(settings), "/test", "b", asked, self.fenced)
+
+    def fenced(self) -> frozenset[str]:
+        """Those that count as off now."""
+        return frozenset(self.names)
+
+    def answers(self, _name: str, _purpose: str) -> Round | None:
+        """As a census has it; None while the hosts are being asked."""
+        answers = self._answers.pop(0)
+        return None if answers is None else Round(0.0, answers)
+
+
 def test_without_password_nothing_is_told(settings: EtcdSettings) -> None:
     """Nor with an unknown certificate."""
     for wrong in (
@@ -91,7 +114,7 @@ def test_a_claim_is_one_hosts_until_it_is_handed_over(settings: EtcdSettings) ->
         b.look("web1", UUID, "start").host,
         "not heard of" in b.look("web1", UUID, "start").reason,
     )
-    assert "" == a.may_leave(UUID)
+    assert "" == a.may_leave("web1", UUID)
     a.hand_over(UUID, "b")
     assert FREE == b.look("web1", UUID, "start")
     assert b._ours[UUID] > token
@@ -99,12 +122,32 @@ def test_a_claim_is_one_hosts_until_it_is_handed_over(settings: EtcdSettings) ->
 
 
 def test_a_fenced_host_loses_its_claim(settings: EtcdSettings) -> None:
-    """Only then: that it is not heard of is not enough."""
+    """Only then, and once it was asked: that it is not heard of is not enough."""
     uuid = UUID.replace("8", "9")
     claims(settings, "a").look("web2", uuid, "start")
+    away: dict[str, Answer] = {"a": "no route", "c": "no route"}
+    answers: list[dict[str, Answer] | None] = [None, away]
+    fences = Fences(settings, answers, "a")
 
     assert "a" == claims(settings, "b").look("web2", uuid, "start").host
-    assert FREE == claims(settings, "b", "a").look("web2", uuid, "start")
+    assert ASKING == fences.claims.look("web2", uuid, "start").reason
+    assert FREE == fences.claims.look("web2", uuid, "start")
+    assert {"a"} == fences.names
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_fenced_host_that_is_back_keeps_its_claim(settings: EtcdSettings, has_it: bool) -> None:
+    """It answers, so it is not off any more: what it has may run there, or is on its way."""
+    uuid = UUID.replace("8", "5" if has_it else "4")
+    claims(settings, "a").look("web4", uuid, "start")
+    there: dict[str, tuple[str, State, str]] = {uuid: ("web4", State.RUNNING, "booted")}
+    answer: dict[str, Answer] = {"a": there if has_it else {}, "c": "no route"}
+    fences = Fences(settings, [answer], "a")
+
+    claim = fences.claims.look("web4", uuid, "start")
+
+    assert ("a", True, set()) == (claim.host, claim.sure, fences.names)
+    assert FREE == claims(settings, "a").look("web4", uuid, "start")
 
 
 def test_what_runs_here_is_claimed(settings: EtcdSettings) -> None:
@@ -127,4 +170,4 @@ def test_etcd_away() -> None:
     assert "etcd cannot be asked who has it" in claim.reason
     claims(away, "a").runs_here(UUID)
     claims(away, "a").hand_over(UUID, "b")
-    assert claims(away, "a").may_leave(UUID)
+    assert claims(away, "a").may_leave("web1", UUID)

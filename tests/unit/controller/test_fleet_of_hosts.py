@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
-from reconvirt.controller.hosts.census import Census
-from reconvirt.controller.hosts.claims import InventoryClaims
+from reconvirt.controller.hosts.census import Answer, Census, Round
+from reconvirt.controller.hosts.claims import ASKING, InventoryClaims
 from reconvirt.controller.hosts.placement import Placement
 from reconvirt.controller.outcome import Phase
 from reconvirt.domain.desired import NOTHING, Desired
@@ -83,3 +84,77 @@ def test_many_that_are_new_cost_no_more_calls_than_few() -> None:
     again = member.placement.judge(member.own()[0], None)
     assert again is not None
     assert "may have it" in again.message
+
+
+@pytest.mark.parametrize("hosts", [{}, {"host0": HOSTS["host0"]}, {**HOSTS}])
+def test_one_for_a_host_that_nobody_describes_is_left_alone(hosts: dict[str, HostManifest]) -> None:
+    """It may run there, and is neither defined nor started here."""
+    hosts.pop("host1", None)
+    inventory = Inventory("host0", hosts)
+    census = Census(lambda: inventory.others, lambda _name: None)
+    claims = InventoryClaims(census, frozenset, lambda _name: None)
+    placement = Placement(lambda: inventory, claims, None)
+    desired = SERVERS[1]
+
+    assert not placement.alone(desired)
+    for observed in (None, running(desired)):
+        outcome = placement.judge(desired, observed)
+        assert outcome is not None
+        assert (Phase.REFUSED, ()) == (outcome.phase, outcome.plan.steps)
+        assert "no manifest describes host1" in outcome.message
+    assert placement.alone(SERVERS[0]) is (hosts.keys() <= {"host0"})
+
+
+class Rounds:
+    """A census whose answers are known beforehand; None while the hosts are being asked."""
+
+    def __init__(self) -> None:
+        self.next: list[dict[str, Answer] | None] = []
+
+    def answers(self, _name: str, _purpose: str) -> Round | None:
+        answers = self.next.pop(0)
+        return None if answers is None else Round(0.0, answers)
+
+
+def test_what_leaves_an_evacuated_host_is_missed_twice_in_a_row_before_it_is_made() -> None:
+    """What was missed once and found afterwards must be missed twice again."""
+    desired = replace(SERVERS[0], hosts=("host1", "host2"))
+    hosts = {**HOSTS, "host0": replace(HOSTS["host0"], evacuate=True)}
+    inventory, rounds = Inventory("host1", hosts), Rounds()
+    claims = InventoryClaims(rounds, frozenset, lambda _name: None)
+    placement = Placement(lambda: inventory, claims, None)
+    there: dict[str, Answer] = {
+        "host2": {desired.expected_uuid: (desired.name, State.RUNNING, "migrated")}
+    }
+
+    def look(*answers: dict[str, Answer] | None) -> str | None:
+        rounds.next = list(answers)
+        outcome = placement.judge(desired, None)
+        assert [] == rounds.next
+        return outcome and outcome.message
+
+    on_host2 = "it is on host2, while host0 is to be emptied"
+    assert [ASKING, on_host2] == [look({}, None), look(there)]
+    assert [ASKING, ASKING, on_host2] == [look({}, None), look(None), look(there)]
+    assert [ASKING, ASKING, None] == [look({}, None), look(None), look({})]
+
+
+@pytest.mark.timeout(60)
+def test_an_error_of_ours_does_not_end_the_asking() -> None:
+    """Else nothing would be started any more until the daemon is."""
+    woken, failed = threading.Event(), threading.Event()
+
+    def others() -> tuple[HostManifest, ...]:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("can't start new thread")
+        return (HOSTS["host1"],)
+
+    census = Census(others, lambda _name: woken.set())
+    while not woken.wait(0.05):
+        census.answers("web1", "start")
+
+    found = census.answers("web1", "start")
+    assert failed.is_set()
+    assert found is not None
+    assert {"host1"} == found.answers.keys()

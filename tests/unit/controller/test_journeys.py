@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.domain.desired import NOTHING, Desired
 
@@ -62,3 +64,16 @@ def test_a_file_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
     assert journeys.host("web1") == ""
     journeys.send("web1", "b")
     assert Journeys(tmp_path).host("web1") == "b"
+
+
+def test_what_cannot_be_kept_is_not_taken_for_kept(tmp_path: Path) -> None:
+    """It is refused each time; what need not outlive the daemon holds in it."""
+    (tmp_path / "full").write_text("no directory", encoding="utf-8")
+    journeys = Journeys(tmp_path / "full")
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="full"):
+            journeys.send("web1", "b")
+    journeys.arrive("web2", "c")
+
+    assert ("", "c") == (journeys.host("web1"), journeys.host("web2"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reconvirt.controller.hosts.migrations import Past, next_try
 from reconvirt.controller.hosts.move import End, Report
+from reconvirt.controller.hosts.tries import Past, next_try
 from reconvirt.domain.desired import NOTHING, Desired
 from reconvirt.manifest.host import HostManifest
 

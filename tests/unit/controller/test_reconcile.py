@@ -10,6 +10,8 @@ import pytest
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.reconcile import Reconciler
 from reconvirt.controller.requests import ASK_AGAIN_SECONDS, MOST_REQUESTS
+from reconvirt.controller.starts import StartGate
+from reconvirt.controller.surroundings import Surroundings
 from reconvirt.domain.actions import (
     Action,
     Define,
@@ -371,9 +373,67 @@ class TestErrors:
         assert (Phase.FAILED, True, "x") == (outcome.phase, outcome.retry, outcome.message)
         assert "set-parameter" == controller.libvirt.verbs[-1]
 
+    def test_what_has_failed_before_is_told_as_well(self) -> None:
+        """Also where another failure ends the look."""
+        controller = running(spec(**WITH_DISK, cputune={"shares": 5}))
+        controller.libvirt.fails["set-parameter"] = [OperationFailed("no shares")]
+        controller.libvirt.fails["detach"] = [Busy("a job")]
+
+        outcome = controller.look(spec(cputune={"shares": 6}))
+
+        assert ("no shares; a job", True) == (outcome.message, outcome.retry)
+
     def test_of_a_lost_connection_nothing_is_said(self) -> None:
         """Whoever asked must wait for another one."""
         controller = Controller(Libvirt(fails={"define": [HypervisorDown("gone")]}))
 
         with pytest.raises(HypervisorDown):
             controller.look(spec())
+
+
+@pytest.mark.parametrize(
+    ("state", "runs", "asked"),
+    [("running", True, False), ("running", False, True), ("shutoff", False, False)],
+)
+def test_what_must_run_before_is_asked_of_one_that_is_to_be_started(
+    state: str, runs: bool, asked: bool
+) -> None:
+    """In steady state nobody is: it may be on other hosts."""
+    questions: list[str] = []
+
+    def not_yet(desired: Desired) -> str:
+        questions.append(desired.name)
+        return "it waits for db"
+
+    desired = wanted(spec(state=state))
+    seen = defined(desired)
+    libvirt = Libvirt(restarted(seen) if runs else seen)
+    reconciler = Reconciler(lambda: libvirt, Surroundings(not_yet=not_yet))
+
+    outcome = reconciler.reconcile(desired)
+
+    assert asked == (NAME in questions) == ("it waits for db" in outcome.message)
+
+
+@pytest.mark.parametrize("why", ["shall be off", "waits for db", "is held"])
+def test_one_that_does_not_start_any_more_keeps_no_other_waiting(why: str) -> None:
+    """Its turn would never come, nor that of those behind it."""
+    gate, reasons = StartGate(1), {"hold": "", "not_yet": ""}
+    around = Surroundings(
+        gate=gate,
+        hold=lambda _desired: reasons["hold"] or None,
+        not_yet=lambda _desired: reasons["not_yet"],
+    )
+    desired = wanted(spec())
+    reconciler = Reconciler(lambda: Libvirt(defined(desired)), around)
+    assert gate.enter("first", 0)
+    waits = reconciler.reconcile(desired)
+    assert (Phase.WAITING, "others" in waits.message) == (waits.phase, True)
+    assert not gate.enter("next", -1)
+
+    reasons |= {"hold": why} if why == "is held" else {}
+    reasons |= {"not_yet": why} if why == "waits for db" else {}
+    reconciler.reconcile(wanted(spec(state="shutoff")) if why == "shall be off" else desired)
+    gate.leave("first")
+
+    assert gate.enter("next", -1)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+from reconvirt.controller.engine import Engine
+from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.shares import Shares, overdrawn
+from reconvirt.controller.surroundings import Surroundings
+from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.totals import Size, Totals
 from reconvirt.hypervisor.connection import Taken
@@ -102,3 +106,54 @@ def test_without_limits_libvirt_is_not_asked() -> None:
     """Nobody pays for what is not used."""
     assert () == Shares().ask(one("a", 400), Totals(), None)
     assert {} == overdrawn({"a": one("a", 400)}, Totals(), None)
+
+
+def test_who_is_refused_can_be_asked_while_libvirt_is() -> None:
+    """The source of manifests must not wait for a libvirt that hangs."""
+    everyone = {"a": one("a", 5), "b": one("b", 1)}
+    shares, asked, answers = Shares(lambda: everyone), threading.Event(), threading.Event()
+    assert shares.ask(everyone["a"], FOUR, Libvirt())
+
+    class Hangs(Libvirt):
+        def sizes(self) -> dict[str, Taken]:
+            asked.set()
+            assert answers.wait(30)
+            return super().sizes()
+
+    thread = threading.Thread(target=shares.ask, args=(everyone["b"], FOUR, Hangs()))
+    thread.start()
+    try:
+        assert asked.wait(30)
+        assert {"a"} == shares.refused
+    finally:
+        answers.set()
+        thread.join()
+
+
+def test_where_nothing_is_limited_any_more_nobody_is_refused() -> None:
+    """The configuration was read again."""
+    everyone = {"a": one("a", 5)}
+    shares = Shares(lambda: everyone)
+    assert shares.ask(everyone["a"], FOUR, Libvirt())
+
+    assert () == shares.ask(everyone["a"], Totals(), Libvirt())
+    assert set() == shares.refused
+
+
+def test_one_that_was_refused_is_looked_at_when_another_has_failed() -> None:
+    """What that one has kept for itself meanwhile is free again, though nothing has changed."""
+    everyone = {"b": one("b", 3)}
+    shares = Shares(lambda: everyone)
+    engine = Engine(Libvirt, surroundings=Surroundings(shares=shares))
+    assert () == shares.ask(everyone["b"], FOUR, Libvirt())
+    everyone["a"] = one("a", 3)
+    engine.want(everyone)
+    for name in ("a", "b"):
+        assert name == engine.queue.get(timeout=0)
+        engine.queue.done(name)
+    assert shares.ask(everyone["a"], FOUR, Libvirt())
+    shares.done("b")
+
+    engine._publish(Outcome("b", Phase.FAILED, "it cannot be started", Plan("b"), retry=True))
+
+    assert "a" == engine.queue.get(timeout=0)

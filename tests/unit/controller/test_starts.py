@@ -84,3 +84,18 @@ class TestGate:
         gate.leave("a")
 
         assert gate.enter("c", 0)
+
+    def test_the_next_one_is_told_when_the_one_whose_turn_it_is_does_not_want_to(self) -> None:
+        """Nobody else would tell it; who did not wait tells nobody."""
+        woken: list[str] = []
+        gate = StartGate(1, woken.append)
+        gate.enter("a", 0)
+        gate.enter("b", 9)
+        gate.enter("c", 1)
+        gate.leave("a")
+
+        gate.forget("b")
+        gate.forget("d")
+
+        assert ["b", "c"] == woken
+        assert gate.enter("c", 1)

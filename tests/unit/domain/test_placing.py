@@ -104,3 +104,10 @@ def test_a_stranger_of_the_same_name_is_left_alone(
 
     assert plan is not None
     assert ours is bool(plan.waiting)
+
+
+def test_a_host_that_nobody_describes() -> None:
+    """It is not this one, and not none."""
+    inventory = Inventory("a", {"a": HOSTS["a"]})
+
+    assert ["", "b", ""] == [inventory.unknown(wanted(each)) for each in ("a", "b", None)]

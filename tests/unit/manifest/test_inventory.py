@@ -81,3 +81,27 @@ def test_a_broken_host_stays_as_it_was() -> None:
     assert before.hosts == found.hosts
     assert {"web1"} == set(found.manifests)
     assert found.problems
+
+
+def test_a_host_that_is_gone_stays_as_long_as_a_manifest_in_force_means_it() -> None:
+    """The manifest stays as it was, and would be this host's if there were no other."""
+    hosts = HOST % ("zhost1", "zhost1"), HOST % ("zhost2", "zhost2")
+    before = snapshot(SERVER % "zhost2", *hosts)
+
+    found = snapshot(SERVER % "zhost2", hosts[0], previous=before)
+    again = snapshot(SERVER % "zhost2", previous=found)
+    moved = snapshot(SERVER % "zhost1", hosts[0], previous=found)
+
+    assert {"web1"} == found.manifests.keys() == again.manifests.keys() == again.retained
+    assert {"zhost1", "zhost2"} == found.hosts.keys()
+    assert {"zhost2"} == again.hosts.keys()
+    assert {"zhost1"} == moved.hosts.keys()
+
+
+def test_a_host_that_is_gone_is_not_asked_under_two_names() -> None:
+    """It was renamed, and a manifest means the old name."""
+    before = snapshot(SERVER % "zhost1", HOST % ("zhost1", "zhost"))
+
+    found = snapshot(SERVER % "zhost1", HOST % ("zhost2", "zhost"), previous=before)
+
+    assert {"zhost2"} == found.hosts.keys()

@@ -85,6 +85,14 @@ class Census:
             return None
 
     def _ask(self) -> None:
+        try:
+            self._ask_until_all_know()
+        except Exception:  # noqa: BLE001 - or nobody would be asked any more, and nothing started
+            _log.exception("unexpected error, please report it")
+            with self._lock:
+                self._asking = False
+
+    def _ask_until_all_know(self) -> None:
         while True:
             with self._lock:
                 begun = time.monotonic()
@@ -117,11 +125,11 @@ class Census:
                 if host.name in self._hanging:
                     answers[host.name] = f"{host.uri} does not answer"
                     continue
-                self._hanging.add(host.name)
-                self.calls += 1
                 threading.Thread(
                     target=ask, args=(host,), name=f"census-{host.name}", daemon=True
                 ).start()
+                self._hanging.add(host.name)
+                self.calls += 1
             done.wait_for(lambda: len(answers) == len(others), ANSWER_SECONDS)
             return {
                 each.name: answers.get(each.name, f"{each.uri} does not answer") for each in others

@@ -45,7 +45,7 @@ class Claims(Protocol):
     def runs_here(self, uuid: str) -> None:
         """A virtual server runs here."""
 
-    def may_leave(self, uuid: str) -> str:
+    def may_leave(self, name: str, uuid: str) -> str:
         """Why a virtual server must not be moved away now; "" if it may."""
 
     def hand_over(self, uuid: str, host: str) -> None:
@@ -87,9 +87,9 @@ class InventoryClaims:
     def runs_here(self, uuid: str) -> None:
         """Nothing need be kept: who asks is told."""
 
-    def may_leave(self, uuid: str) -> str:
+    def may_leave(self, name: str, uuid: str) -> str:
         """Nothing need be kept."""
-        return "" if uuid else "it has no uuid"
+        return "" if uuid else f"{name} has no uuid"
 
     def hand_over(self, uuid: str, host: str) -> None:
         """Nothing need be kept."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import structlog
 
-from reconvirt.controller.hosts.claims import FREE, Claim, InventoryClaims
+from reconvirt.controller.hosts.claims import ASKING, FREE, Claim, InventoryClaims
 from reconvirt.controller.hosts.etcd import Entry, Etcd, EtcdDown
 
 _log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ class EtcdClaims:
         if purpose == "resume":
             return self._inventory.look(name, uuid, purpose)
         try:
-            return self._take(uuid)
+            return self._take(name, uuid)
         except EtcdDown as error:
             return Claim(f"etcd cannot be asked who has it ({error}); it is not started meanwhile")
 
@@ -73,10 +73,10 @@ class EtcdClaims:
         except EtcdDown as error:
             _log.debug("claim not kept yet", uuid=uuid, error=str(error))
 
-    def may_leave(self, uuid: str) -> str:
+    def may_leave(self, name: str, uuid: str) -> str:
         """Why a virtual server must not be moved away now; "" if it may."""
         try:
-            claim = self._take(uuid)
+            claim = self._take(name, uuid)
         except EtcdDown as error:
             return f"etcd cannot be asked who has it ({error}); it is not moved meanwhile"
         return claim.reason
@@ -106,12 +106,15 @@ class EtcdClaims:
                 lease = 0
             stop.wait(seconds / 3)
 
-    def _take(self, uuid: str) -> Claim:
+    def _take(self, name: str, uuid: str) -> Claim:
         self._ours.pop(uuid, None)
         key = self._key(uuid)
         found: Entry | None = self._etcd.put_if(key, self._own, 0)
         if found is not None and found.value in self._fenced() and found.value != self._own:
-            found = self._etcd.put_if(key, self._own, found.revision)
+            if (back := self._is_back(found.value, name, uuid)) is not None:
+                return back
+            if found.value in self._fenced():
+                found = self._etcd.put_if(key, self._own, found.revision)
         if found is None:
             return Claim("its claim has changed hands meanwhile")
         if found.value == self._own:
@@ -125,6 +128,16 @@ class EtcdClaims:
             found.value,
             sure=True,
         )
+
+    def _is_back(self, fenced: str, name: str, uuid: str) -> Claim | None:
+        """Why nothing may be taken from a fenced host yet; None if it is off.
+
+        The hosts themselves are asked: it counts as off until it answers again, and then what it
+        has is its own. What others have the claim tells.
+        """
+        found = self._inventory.look(name, uuid, "fenced")
+        waits = found.reason == ASKING
+        return found if waits or found.sure or found.host == fenced else None
 
     def _key(self, uuid: str) -> str:
         return f"{self._prefix}/claims/{uuid}"

@@ -30,6 +30,7 @@ class Journeys:
         self._file = state_directory / "journeys.json"
         self._wishes = state_directory / "to-end.json"
         self._lock = threading.Lock()
+        self._wishing = threading.Lock()
         self._kept: dict[str, Any] | None = None
 
     def host(self, name: str) -> str:
@@ -72,13 +73,17 @@ class Journeys:
         Raises:
             OSError: that cannot be kept.
         """
-        wishes = read_kept(self._wishes) or {}
-        wishes.pop(name, None)
-        write_kept(self._wishes, {**wishes, name: True} if end else wishes)
+        with self._wishing:
+            wishes = read_kept(self._wishes) or {}
+            write_kept(self._wishes, _with(wishes, name, True if end else None))
+
+    def wished(self, name: str) -> bool:
+        """Whether a person wants its migration to end."""
+        return name in (read_kept(self._wishes) or {})
 
     def take_wish(self, name: str) -> bool:
         """Whether a person wanted its migration to end, which it has."""
-        if name not in (read_kept(self._wishes) or {}):
+        if not self.wished(name):
             return False
         try:
             self.wish(name, end=False)
@@ -96,6 +101,8 @@ class Journeys:
             self._note(name, what)
         except OSError as error:
             # It holds as long as this daemon lives.
+            with self._lock:
+                self._kept = _with(self._read(), name, what)
             _log.error("not kept", file=str(self._file), virtual_server=name, error=str(error))
 
     def _note(self, name: str, what: dict[str, Any]) -> None:
@@ -103,17 +110,20 @@ class Journeys:
             kept = self._read()
             if kept.get(name, {}) == what:
                 return
-            kept.pop(name, None)
-            if what:
-                kept[name] = what
-            self._kept = kept
+            kept = _with(kept, name, what)
             write_kept(self._file, kept)
+            self._kept = kept
 
     def _read(self) -> dict[str, Any]:
         if self._kept is None:
             # One that cannot be read is told once: it is asked at each look.
             self._kept = read_kept(self._file) or {}
         return dict(self._kept)
+
+
+def _with(kept: dict[str, Any], name: str, what: Any) -> dict[str, Any]:
+    """What is kept, with this of one virtual server; nothing of it if there is nothing to say."""
+    return {**{each: kept[each] for each in kept if each != name}, **({name: what} if what else {})}
 
 
 def _digest(desired: Desired) -> str:

@@ -6,8 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,15 +14,13 @@ from reconvirt.controller.history import History
 from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.controller.hosts.move import End, Move, Report
+from reconvirt.controller.hosts.tries import Past, Wanted, next_try
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest
 from reconvirt.metrics.fleet import Migration
 
-_FIRST_PAUSE = 10.0
-_LONGEST_PAUSE = 900.0
-_FULL_PAUSE = 5.0
 _PHASES = {End.MOVED: "succeeded", End.FULL: "waiting"}
 """What has not failed, by the words of the metrics."""
 
@@ -45,29 +42,6 @@ class Standing:
     underway: bool = False
     again_after: float | None = None
     report: Report | None = None
-
-
-Wanted: TypeAlias = tuple[Desired, tuple[HostManifest, ...]]
-"""What is to be moved, and where to: the first of these hosts that it can be moved to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """The last tries to move one virtual server the same way.
-
-    Attributes:
-        wanted: which way.
-        report: what came of the last one, or of one to each host.
-        tried: what came of those to hosts before the one that is next.
-        not_before: when the next is made, on the monotonic clock.
-        failures: how often all hosts were tried.
-    """
-
-    wanted: Wanted
-    report: Report
-    tried: Mapping[str, Report] = field(default_factory=dict)
-    not_before: float = 0.0
-    failures: int = 0
 
 
 class Migrations:
@@ -145,10 +119,10 @@ class Migrations:
             sent = inventory.hosts.get(self._journeys.underway(desired.name))
             if sent is None and (ended := self._journeys.ended(desired)):
                 return Standing(ended, report=Report(End.REFUSED, ended))
-            past, now = self._past.get(desired.name), time.monotonic()
+            if (pause := self._pause(wanted)) is not None:
+                return pause
+            past = self._past.get(desired.name)
             waited = past is not None and past.report.end is End.FULL
-            if past is not None and past.wanted == wanted and now < past.not_before:
-                return Standing(past.report.message, False, past.not_before - now, past.report)
             tried = past.tried if past is not None and past.wanted == wanted else {}
             left = (each for each in wanted[1] if each.name not in tried)
             destination = sent or next(left, wanted[1][0])
@@ -173,16 +147,17 @@ class Migrations:
             self._stopping,
             begins=destination in wanted[1],
         )
-        self._moves[desired.name] = move
         name = f"migration-{desired.name}"
         # A host that is away may keep it waiting; the daemon's end does not.
         threading.Thread(
             target=self._carry_out, args=(move, wanted), name=name, daemon=True
         ).start()
+        # It cannot have ended: for that it needs our lock.
+        self._moves[desired.name] = move
         return move
 
-    def end(self, desired: Desired, *, here: bool) -> bool:
-        """End the migration of a virtual server that shall stay here; False if there is none.
+    def end(self, desired: Desired, *, here: bool) -> Standing | None:
+        """End the migration of a virtual server that shall stay here; None if there is none.
 
         Called at each look.
 
@@ -190,22 +165,31 @@ class Migrations:
             desired: what is wanted of it.
             here: whether it is here.
         """
-        why = "it shall stay here"
+        why, wanted = "it shall stay here", (desired, ())
         with self._lock:
             self._waiting.pop(desired.name, None)
             move = self._moves.get(desired.name)
             sent = self._inventory().hosts.get(self._journeys.underway(desired.name))
             if move is None and sent is not None and here:
-                # An earlier process has begun it.
-                move = self._begin((desired, ()), sent)
+                # An earlier process has begun it, or nobody could tell how it has ended.
+                if (pause := self._pause(wanted)) is not None:
+                    return pause
+                move = self._begin(wanted, sent)
             if move is not None:
                 move.abort(why)
-                return True
+                return Standing("its migration is being ended", underway=True, again_after=1.0)
             # Nobody waits for what has failed.
             self._forget_failure(desired.name)
         if here:
             self._journeys.stay(desired.name)
-        return False
+        return None
+
+    def _pause(self, wanted: Wanted) -> Standing | None:
+        """What the last try to move one this way came to, where it is too early for another."""
+        past, now = self._past.get(wanted[0].name), time.monotonic()
+        if past is None or past.wanted != wanted or now >= past.not_before:
+            return None
+        return Standing(past.report.message, False, past.not_before - now, past.report)
 
     def sent(self, name: str) -> str:
         """The host to which a virtual server was sent last; "" where it is not known."""
@@ -222,12 +206,18 @@ class Migrations:
 
     def forget(self, name: str) -> None:
         """It is to be tried anew: somebody has said so."""
+        if not self.moving(name):
+            self._journeys.release(name)
         with self._lock:
-            if name not in self._moves:
-                self._journeys.release(name)
             self._past.pop(name, None)
             self._waiting.pop(name, None)
             self._forget_failure(name)
+
+    def let_go(self, name: str) -> None:
+        """Its manifest is gone: it waits for nothing any more; a migration that runs goes on."""
+        with self._lock:
+            for each in (self._past, self._waiting, self._last):
+                each.pop(name, None)
 
     def _forget_failure(self, name: str) -> None:
         last = self._last.get(name)
@@ -247,17 +237,11 @@ class Migrations:
         return f"to {destination}" if len(going) >= other.slots_in else None
 
     def _carry_out(self, move: Move, wanted: Wanted) -> None:
-        try:
-            self._journeys.send(move.name, move.destination.name)
-            report = move.run()
-        except OSError as error:
-            report = Report(End.UNSURE, f"what is to be known of it cannot be kept: {error}")
-        except Exception:  # noqa: BLE001 - the slot must be free again, whatever happens
-            _log.exception("unexpected error, please report it", virtual_server=move.name)
-            report = Report(End.UNSURE, "an unexpected error, see the log")
-        wished = self._journeys.take_wish(move.name)
-        if wished and report is not None and report.end is End.STAYED and not move.aborted:
-            report = move.ended_by_hand()
+        report = self._run(move)
+        if report is not None:
+            # While it still counts as under way, or it would be begun again; and nobody who only
+            # wants to know how it stands waits for the disk.
+            self._keep(move, report)
         with self._lock:
             del self._moves[move.name]
             if report is not None:
@@ -279,42 +263,39 @@ class Migrations:
         for name in (move.name, *waiting):
             self._wake(name)
 
-    def _note(self, move: Move, report: Report, wanted: Wanted) -> None:
-        before = self._past.pop(move.name, None)
+    def _run(self, move: Move) -> Report | None:
+        """Move it; what came of it, or None if the daemon ends meanwhile."""
+        try:
+            self._journeys.send(move.name, move.destination.name)
+            if self._journeys.wished(move.name):
+                # A person has ended it while no daemon ran.
+                move.begins = False
+            report = move.run()
+        except OSError as error:
+            report = Report(End.UNSURE, f"what is to be known of it cannot be kept: {error}")
+        except Exception:  # noqa: BLE001 - the slot must be free again, whatever happens
+            _log.exception("unexpected error, please report it", virtual_server=move.name)
+            report = Report(End.UNSURE, "an unexpected error, see the log")
+        # While it goes on, the wish is for the next daemon.
+        wished = report is not None and self._journeys.take_wish(move.name)
+        if wished and report is not None and report.end is End.STAYED and not move.aborted:
+            return move.ended_by_hand()
+        return report
+
+    def _keep(self, move: Move, report: Report) -> None:
         if report.end is End.MOVED:
             self._journeys.arrive(move.name, move.destination.name)
-            return
-        if report.end is not End.UNSURE:
+        elif report.end is not End.UNSURE:
             by_hand = move.desired if report.by_hand else None
             self._journeys.stay(move.name, report.message, by_hand)
-        if report.by_hand:
+
+    def _note(self, move: Move, report: Report, wanted: Wanted) -> None:
+        before = self._past.pop(move.name, None)
+        if report.end is End.MOVED or report.by_hand:
             return
         if before is None or before.wanted != wanted:
             before = Past(wanted, report)
         self._past[move.name] = next_try(before, move.destination.name, report, time.monotonic())
-
-
-def next_try(before: Past, host: str, report: Report, now: float) -> Past:
-    """What is to be tried after a migration that has not been."""
-    if report.end is End.FULL:
-        return replace(before, report=report, not_before=now + _FULL_PAUSE, failures=0)
-    pause = min(_FIRST_PAUSE * 2**before.failures, _LONGEST_PAUSE)
-    later = replace(before, report=report, not_before=now + pause, failures=before.failures + 1)
-    if report.end is End.UNSURE:
-        return later
-    tried = {**before.tried, host: report}
-    if any(each.name not in tried for each in before.wanted[1]):
-        return replace(before, report=report, tried=tried, not_before=now)
-    return replace(later, report=_none_of(tried), tried={})
-
-
-def _none_of(tried: Mapping[str, Report]) -> Report:
-    """What is to be said of one that no host can have."""
-    if len(tried) == 1:
-        return next(iter(tried.values()))
-    told = "; ".join(f"{host}: {report.message}" for host, report in tried.items())
-    findings = tuple(each for report in tried.values() for each in report.findings)
-    return Report(End.REFUSED, f"none of its hosts can have it: {told}", findings)
 
 
 def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:

@@ -18,6 +18,7 @@ from reconvirt.domain.migration import (
     Finding,
     Order,
     Progress,
+    already_there,
     copied_images,
     make_order,
     memory_of,
@@ -34,8 +35,6 @@ POLL_SECONDS = 0.5
 
 ARRIVING = ("migrating", "starting up")
 """The reasons for which what has not arrived yet is paused."""
-
-_EXISTING = "it is never overwritten: move it away, if nobody needs it"
 
 _log = structlog.get_logger(__name__)
 
@@ -179,26 +178,11 @@ class Move:
     ) -> Report | None:
         """Make the images at the destination that storage is copied to."""
         host, uuid = self.destination.name, observed.uuid
-        self._remove_images(there, uuid)
+        self.copies.remove(there, uuid, host)
         wanted = copied_images(observed, order)
-        paths = [image.path for image in wanted.values()]
-        for path in paths:
-            if there.image_is_there(path):
-                return _refused(Finding(f"{host} has something at {path}", _EXISTING))
-        # Kept before they are made: after a sudden end they must be known as ours.
-        self.copies.note(uuid, host, tuple(paths))
-        for target, image in wanted.items():
-            if not there.make_image(image, here.disk_size(self.name, target)):
-                self.copies.note(uuid, host, tuple(paths[: paths.index(image.path)]))
-                return _refused(Finding(f"{host} has something at {image.path}", _EXISTING))
-        return None
-
-    def _remove_images(self, there: Host, uuid: str) -> None:
-        """Remove what was made at the destination for a migration that has failed."""
-        made = self.copies.made(uuid, self.destination.name)
-        kept = tuple(path for path in made if not there.remove_image(path))
-        if made:
-            self.copies.note(uuid, self.destination.name, kept)
+        images = [(each, here.disk_size(self.name, target)) for target, each in wanted.items()]
+        path = self.copies.make(there, uuid, host, images)
+        return _refused(already_there(host, path)) if path else None
 
     def _follow(self, here: Host, order: Order, observed: Observed, *, begun: bool) -> bool:
         """Have libvirt move it, and watch; False if the daemon ends meanwhile."""
@@ -292,7 +276,7 @@ class Move:
                 return Report(End.UNSURE, "neither host has it")
             return self._arrived(there, before)
         if theirs is None:
-            self._remove_images(there, uuid)
+            self.copies.remove(there, uuid, self.destination.name)
             return self._stays(here, ours)
         return self._both(here, there, ours, theirs, before)
 
@@ -310,7 +294,7 @@ class Move:
         alive = ours.state in RUNS or (ours.state is State.PAUSED and ours.reason == "user")
         if alive and (arriving or state is State.SHUTOFF):
             there.end_stale(ours.uuid)
-            self._remove_images(there, uuid=ours.uuid)
+            self.copies.remove(there, ours.uuid, self.destination.name)
             return self._stays(here, ours)
         stale = ours.state is State.SHUTOFF or (
             ours.state is State.PAUSED and ours.reason == "migrating"

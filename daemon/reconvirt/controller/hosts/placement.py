@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from reconvirt.controller.hosts.claims import FREE, Claim, Claims
+from reconvirt.controller.hosts.claims import ASKING, FREE, Claim, Claims
 from reconvirt.controller.hosts.migrations import Migrations
 from reconvirt.controller.hosts.move import ARRIVING, End
 from reconvirt.controller.outcome import Outcome, Phase
@@ -37,11 +37,12 @@ class Placement:
         self._claims = claims
         self._migrations = migrations
         self._holders: dict[str, str] = {}
+        self._missed: set[str] = set()
 
-    @property
-    def alone(self) -> bool:
-        """Whether there is no other host."""
-        return not self._inventory().others
+    def alone(self, desired: Desired) -> bool:
+        """Whether a virtual server can be no other host's: there is none."""
+        inventory = self._inventory()
+        return not inventory.others and not inventory.unknown(desired)
 
     def is_for_us(self, desired: Desired) -> bool:
         """Whether a virtual server shall be on this host."""
@@ -66,6 +67,13 @@ class Placement:
         if self._migrations is not None:
             self._migrations.forget(name)
 
+    def forget(self, name: str) -> None:
+        """The manifest of a virtual server is gone."""
+        self._holders.pop(name, None)
+        self._missed.discard(name)
+        if self._migrations is not None:
+            self._migrations.let_go(name)
+
     def moving(self, name: str) -> bool:
         """Whether a virtual server is on its way to another host."""
         return self._migrations is not None and self._migrations.moving(name)
@@ -77,14 +85,23 @@ class Placement:
         """
         inventory = self._inventory()
         self._holders.pop(desired.name, None)
+        missed = desired.name in self._missed
+        self._missed.discard(desired.name)
+        if unknown := inventory.unknown(desired):
+            # It may run there: who cannot be asked is not taken for one that has it not.
+            message = f"no manifest describes {unknown}, where it shall be: it is left alone"
+            return self._outcome(desired, observed, message, phase=Phase.REFUSED)
         elsewhere = plan_elsewhere(desired, observed, inventory)
         if elsewhere is not None:
             return self._elsewhere(desired, observed, elsewhere)
         migrations = self._migrations
-        if migrations is not None and migrations.end(desired, here=observed is not None):
-            return self._outcome(desired, observed, "its migration is being ended", again=1.0)
+        if migrations is not None:
+            ending = migrations.end(desired, here=observed is not None)
+            if ending is not None:
+                again = ending.again_after or _ASK_AGAIN_SECONDS
+                return self._outcome(desired, observed, ending.message, again=again)
         if observed is None:
-            return self._new(desired, inventory)
+            return self._new(desired, inventory, missed=missed)
         return self._here(desired, observed)
 
     def _here(self, desired: Desired, observed: Observed) -> Outcome | None:
@@ -109,7 +126,14 @@ class Placement:
             return ""
         return self._ask(desired.name, observed.uuid, "start").reason
 
-    def _new(self, desired: Desired, inventory: Inventory) -> Outcome | None:
+    def _new(self, desired: Desired, inventory: Inventory, *, missed: bool) -> Outcome | None:
+        """What is to be said of one that is not here yet.
+
+        Args:
+            desired: what is wanted of it.
+            inventory: this host and the others.
+            missed: whether the others had it not when they were last asked.
+        """
         if desired.host is None:
             message = "spec.host must say on which of the hosts it shall be"
             return self._outcome(desired, None, message, phase=Phase.REFUSED)
@@ -118,18 +142,21 @@ class Placement:
             return self._outcome(desired, None, message, phase=Phase.REFUSED)
         if not inventory.evacuates(desired):
             return self._unless_free(desired, None, "define")
-        # On its way to another of its hosts it may be missed once: by who was asked before it
-        # came, and by who was asked after it had left. Not twice.
-        for purpose in ("define", "define-anew"):
-            claim = self._ask(desired.name, desired.expected_uuid, purpose)
-            if claim.host in desired.hosts and claim.sure:
-                self._holders.pop(desired.name, None)
-                message = f"it is on {claim.host}, while {desired.host} is to be emptied"
-                elsewhere = (desired.name, Phase.ELSEWHERE, message, Plan(desired.name))
-                return Outcome(*elsewhere, again_after=_ASK_AGAIN_SECONDS)
-            if claim != FREE:
-                return self._outcome(desired, None, claim.reason)
-        return None
+        claim = self._ask(desired.name, desired.expected_uuid, "define")
+        if claim == FREE and not missed:
+            # On its way to another of its hosts it may be missed once: by who was asked before it
+            # came, and by who was asked after it had left. Not twice in a row.
+            missed, claim = True, self._ask(desired.name, desired.expected_uuid, "define")
+        if claim == FREE:
+            return None
+        if missed and claim.reason == ASKING:
+            self._missed.add(desired.name)
+        if claim.host in desired.hosts and claim.sure:
+            self._holders.pop(desired.name, None)
+            message = f"it is on {claim.host}, while {desired.host} is to be emptied"
+            elsewhere = (desired.name, Phase.ELSEWHERE, message, Plan(desired.name))
+            return Outcome(*elsewhere, again_after=_ASK_AGAIN_SECONDS)
+        return self._outcome(desired, None, claim.reason)
 
     def _unless_free(
         self, desired: Desired, observed: Observed | None, purpose: str
@@ -175,7 +202,7 @@ class Placement:
             message = "the daemon moves it: 'reconvirt run'"
             return Outcome(desired.name, Phase.WAITING, message, plan, observed=observed)
         if not self._migrations.moving(desired.name):
-            hindrance = self._claims.may_leave(observed.uuid)
+            hindrance = self._claims.may_leave(desired.name, observed.uuid)
             if hindrance:
                 return self._outcome(desired, observed, hindrance)
         standing = self._migrations.move(desired)

@@ -119,12 +119,11 @@ class DirectorySource:
 
     def _all_unreadable(self) -> tuple[FileResult, ...]:
         """Every file that was read before, as one that cannot be read now."""
-        manifests = self._snapshot.manifests.values() if self._snapshot else ()
+        before = self._snapshot or Snapshot({}, (), "")
+        files = {each.position.file for each in before.manifests.values()}
+        files |= {each.position.file for each in before.hosts.values()}
         problem = "its directory cannot be read; its last good version stays in force"
-        return tuple(
-            _failed(Problem(Position(path, 1, 1), "", problem))
-            for path in sorted({each.position.file for each in manifests})
-        )
+        return tuple(_failed(Problem(Position(path, 1, 1), "", problem)) for path in sorted(files))
 
 
 def _failed(problem: Problem) -> FileResult:

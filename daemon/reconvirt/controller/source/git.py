@@ -151,6 +151,8 @@ class Git:
 
     def _ssh(self) -> str:
         options = ["BatchMode=yes", "StrictHostKeyChecking=yes", "ForwardAgent=no"]
+        # A connection that others go on using would outlive git, and keep us reading what it says.
+        options += ["ControlMaster=no", "ControlPath=none"]
         options.append(f"ConnectTimeout={max(1, int(self.settings.timeout_seconds))}")
         if self.settings.known_hosts:
             options.append(f"UserKnownHostsFile={self.settings.known_hosts}")
@@ -174,6 +176,8 @@ _ADVICE = {
     "could not read Username": "the server wants name and password: state "
     "source.git.credentials_file",
     "could not read Password": "the server wants a password: state source.git.credentials_file",
+    "promisor remote": "not all files below source.git.path were fetched: 'reconvirt sync' fetches "
+    "them",
     "Authentication failed": "the server does not take name and password of {credentials}",
 }
 

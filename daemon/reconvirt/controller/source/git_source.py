@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from reconvirt.controller.config.source import GitSettings
@@ -134,7 +135,7 @@ class GitSource:
         if self._good is None:
             self._good = self._recall("")
         good = self._good or _NO_SNAPSHOT
-        return Snapshot(good.manifests, tuple(problems), good.revision, frozenset(good.manifests))
+        return replace(good, problems=tuple(problems), retained=frozenset(good.manifests))
 
     def _remember(self, commit: str) -> None:
         if self._memory is None or not self._keep:

@@ -12,7 +12,7 @@ from typing import Any
 
 from reconvirt.controller.config.source import GitSettings
 from reconvirt.controller.source.git import REMOTE, Git, GitFailed
-from reconvirt.controller.source.git_tree import FETCHED, read_commit, read_files, ref_of
+from reconvirt.controller.source.git_tree import FETCHED, folder_of, read_commit, read_files, ref_of
 
 _INCOMING = "refs/reconvirt-incoming"
 _PARTIAL = f"remote.{REMOTE}.promisor"
@@ -103,10 +103,9 @@ def _fetch_all(git: Git) -> None:
 def _bring_files(git: Git) -> None:
     """Fetch the files below the directory of the manifests in one go, and what links lead to."""
     commit = git("rev-parse", f"{_INCOMING}^{{commit}}").decode().strip()
-    folder = "" if git.settings.path == "." else git.settings.path
     listing = ("--objects", "--missing=print", "--no-object-names", "--end-of-options")
     try:
-        listed = git("rev-list", *listing, f"{commit}:{folder}")
+        listed = git("rev-list", *listing, folder_of(git.settings, commit))
     except GitFailed:
         return  # there is no such directory, which is told when it is read
     missing = [line[1:] for line in listed.splitlines() if line.startswith(b"?")]

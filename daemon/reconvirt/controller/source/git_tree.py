@@ -24,6 +24,17 @@ def ref_of(settings: GitSettings) -> str:
     return f"{FETCHED if settings.remote else 'refs/'}{name}"
 
 
+def folder_of(settings: GitSettings, commit: str) -> str:
+    """What git calls the directory of the manifests in a commit; ``./desired`` it would not know.
+
+    Args:
+        settings: name the directory.
+        commit: in which it is.
+    """
+    folder = PurePosixPath(settings.path)
+    return f"{commit}:{'' if folder == PurePosixPath() else folder}"
+
+
 def read_commit(git: Git) -> str:
     """The commit that counts now, as 40 (or 64) hexadecimal digits.
 
@@ -89,7 +100,7 @@ def read_files(git: Git, commit: str) -> tuple[SourceFile, ...]:
     folder = PurePosixPath(git.settings.path)
     inside = "" if folder == PurePosixPath() else f"{folder}/"
     try:
-        listed = git("ls-tree", "-r", "-z", "--full-tree", f"{commit}:{inside.rstrip('/')}")
+        listed = git("ls-tree", "-r", "-z", "--full-tree", folder_of(git.settings, commit))
     except GitFailed as failed:
         raise GitFailed(f"it has no directory {folder}: {failed}") from failed
     paths = sorted(path for path in map(_manifest_path, listed.split(b"\0")) if path)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +16,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from testbed import LibvirtHost, Reconvirt, wait_until, x86_domain_xml
 from testbed.kvm import KvmHost, kvm_is_usable
 
+ROOT = Path(__file__).parents[2]
+TRACEPOINTS = Path("/sys/kernel/tracing/events/kvm/kvm_entry")
+NOBODY = (65534, 65534)
+RECORD = """
+import sys
+from reconvirt.metrics.perf_record import record_window
+from reconvirt.metrics.settings import PerfSettings
+print(record_window(PerfSettings(window_seconds=0.5, directory=sys.argv[1]), {}).bytes)
+"""
 NAME = "with-kvm"
 PREFIX = "reconvirt_virtual_server_"
 
@@ -69,3 +82,29 @@ def test_exits_are_shown_without_traces(kvm: tuple[LibvirtHost, Reconvirt]) -> N
 
     assert report["count"] > 0
     assert report["count"] >= max(each["count"] for each in report["exits"])
+
+
+def test_recording_needs_two_capabilities_and_no_root(tmp_path: Path) -> None:
+    """Those of the drop-in kvm-exits.conf; nothing is left of the recording."""
+    drop_in = ROOT / "deploy" / "systemd" / "examples" / "kvm-exits.conf"
+    assert "AmbientCapabilities=CAP_PERFMON\n" in drop_in.read_text(encoding="utf-8")
+    if os.geteuid() != 0 or not shutil.which("perf") or not TRACEPOINTS.exists():
+        pytest.skip("it needs root to give it away, perf, and a kernel that traces KVM")
+    place = tmp_path / "recordings"
+    place.mkdir()
+    os.chown(place, *NOBODY)
+    capabilities = "+perfmon,+dac_read_search"
+    done = subprocess.run(
+        [
+            *("setpriv", f"--reuid={NOBODY[0]}", f"--regid={NOBODY[1]}", "--clear-groups"),
+            *(f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"),
+            *(f"--bounding-set=-all,{capabilities}", sys.executable, "-c", RECORD, str(place)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert float(done.stdout) > 0
+    assert [] == list(place.iterdir())

@@ -47,11 +47,14 @@ class Holds:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self._holds = dict(_read(file)) if file is not None else {}
+        self._holds: dict[str, Hold] = {}
+        self._unread: Hold | None = None
+        if file is not None:
+            self._holds, self._unread = _read(file)
 
     def get(self, name: str) -> Hold | None:
-        """The hold on a virtual server."""
-        return self._holds.get(name)
+        """The hold on a virtual server; all are held where the file cannot be read."""
+        return self._holds.get(name, self._unread)
 
     def all(self) -> Mapping[str, Hold]:
         """All holds by name."""
@@ -71,26 +74,29 @@ class Holds:
         Raises:
             OSError: it cannot be kept; nothing has changed.
         """
-        if name not in self._holds:
+        if self._unread is None and name not in self._holds:
             return False
         self._change({key: hold for key, hold in self._holds.items() if key != name})
         return True
 
     def _change(self, holds: dict[str, Hold]) -> None:
         with self._lock:
+            if self._unread is not None:
+                raise OSError(self._unread.reason)
             if self._file is not None:
                 write_kept(self._file, {name: asdict(hold) for name, hold in holds.items()})
             self._holds = holds
 
 
-def _read(file: Path) -> Mapping[str, Hold]:
+def _read(file: Path) -> tuple[dict[str, Hold], Hold | None]:
+    """The holds, and the one on all if they cannot be read."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-        return {str(name): Hold(**hold) for name, hold in value.items()}
+        return {str(name): Hold(**hold) for name, hold in value.items()}, None
     except FileNotFoundError:
-        return {}
+        return {}, None
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        # A hold that cannot be read must not become work on what was to be left alone: say it
-        # loudly. The file stays as it is until the next hold.
+        # That must not become work on what was to be left alone. The file stays as it is.
         _log.error("holds cannot be read", file=str(file), error=str(error))
-        return {}
+        reason = f"nobody knows who is held: mend or remove {file}, and restart; {error}"
+        return {}, Hold(reason, "reconvirt", 0.0)

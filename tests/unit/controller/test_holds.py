@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from reconvirt.controller.holds import Hold, Holds
 
 HOLD = Hold("maintenance", "anna", 1000.0)
@@ -22,10 +24,16 @@ def test_a_hold_is_there_after_a_restart(tmp_path: Path) -> None:
     assert ["holds.json"] == [each.name for each in (tmp_path / "state").iterdir()]
 
 
-def test_a_file_that_is_broken_stays(tmp_path: Path) -> None:
-    """It is told, and nothing is lost by reading it."""
+def test_a_file_that_is_broken_stays_and_holds_all(tmp_path: Path) -> None:
+    """Nobody knows who was to be left alone: it is told, and nothing is lost."""
     file = tmp_path / "holds.json"
     file.write_text('{"web1": {"reason": ')
+    holds = Holds(file)
 
-    assert {} == Holds(file).all()
+    assert f"mend or remove {file}" in str(holds.get("web2"))
+    assert {} == holds.all()
+    with pytest.raises(OSError, match="nobody knows who is held"):
+        holds.add("web1", Hold("mine", "ann", 1.0))
+    with pytest.raises(OSError, match="nobody knows who is held"):
+        holds.release("web1")
     assert '{"web1": {"reason": ' == file.read_text()

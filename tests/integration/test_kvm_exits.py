@@ -25,30 +25,30 @@ from reconvirt.metrics.perf_record import record_window
 from reconvirt.metrics.settings import PerfSettings
 print(record_window(PerfSettings(window_seconds=0.5, directory=sys.argv[1]), {}).bytes)
 """
-NAME = "with-kvm"
 PREFIX = "reconvirt_virtual_server_"
 
 
 @pytest.fixture
-def kvm(tmp_path: Path) -> Iterator[tuple[LibvirtHost, Reconvirt]]:
-    """A host on which a virtual server runs with KVM: its firmware looks for a system in vain."""
+def kvm(tmp_path: Path) -> Iterator[tuple[LibvirtHost, Reconvirt, str]]:
+    """A host on which this virtual server runs with KVM: its firmware looks for a system in vain."""
     if not kvm_is_usable():
         pytest.skip("QEMU cannot use KVM here")
     desired = tmp_path / "desired"
     desired.mkdir()
     with KvmHost.take() as host:
-        host.define(x86_domain_xml(NAME, "pc").replace("type='qemu'", "type='kvm'"))
-        host.virsh("start", NAME)
-        wait_until(lambda: counter(host, "exits") > 0, 60, "the first exits")
-        yield host, Reconvirt(host, desired, tmp_path)
+        name = host.unique_name()
+        host.define(x86_domain_xml(name, "pc").replace("type='qemu'", "type='kvm'"))
+        host.virsh("start", name)
+        wait_until(lambda: exits_of(host, name) > 0, 60, "the first exits")
+        yield host, Reconvirt(host, desired, tmp_path), name
         host.destroy_everything()
 
 
-def counter(host: LibvirtHost, name: str) -> int:
-    """One of the numbers that KVM keeps of the only virtual CPU."""
-    lines = host.virsh("domstats", NAME, "--vcpu").splitlines()
+def exits_of(host: LibvirtHost, name: str) -> int:
+    """How many exits KVM has counted of the only virtual CPU."""
+    lines = host.virsh("domstats", name, "--vcpu").splitlines()
     pairs = dict(line.strip().split("=", 1) for line in lines if "=" in line)
-    return int(pairs.get(f"vcpu.0.{name}.sum", 0))
+    return int(pairs.get("vcpu.0.exits.sum", 0))
 
 
 def exported(reconvirt: Reconvirt) -> dict[str, float]:
@@ -62,23 +62,23 @@ def exported(reconvirt: Reconvirt) -> dict[str, float]:
 
 
 @pytest.mark.libvirt
-def test_the_metrics_are_kvms_numbers(kvm: tuple[LibvirtHost, Reconvirt]) -> None:
+def test_the_metrics_are_kvms_numbers(kvm: tuple[LibvirtHost, Reconvirt, str]) -> None:
     """Read between two looks of virsh; they grow."""
-    host, reconvirt = kvm
-    before = counter(host, "exits")
+    host, reconvirt, name = kvm
+    before = exits_of(host, name)
     shown = exported(reconvirt)["kvm_exits_total"]
-    after = counter(host, "exits")
+    after = exits_of(host, name)
 
     assert 0 < before <= shown <= after
     wait_until(lambda: exported(reconvirt)["kvm_exits_total"] > shown, 60, "more exits")
 
 
 @pytest.mark.libvirt
-def test_exits_are_shown_without_traces(kvm: tuple[LibvirtHost, Reconvirt]) -> None:
+def test_exits_are_shown_without_traces(kvm: tuple[LibvirtHost, Reconvirt, str]) -> None:
     """By perf where the kernel traces them, and else by what KVM has counted."""
-    _, reconvirt = kvm
+    _, reconvirt, name = kvm
 
-    report = json.loads(reconvirt("exits", NAME, "--seconds", "2", "-o", "json"))
+    report = json.loads(reconvirt("exits", name, "--seconds", "2", "-o", "json"))
 
     assert report["count"] > 0
     assert report["count"] >= max(each["count"] for each in report["exits"])

@@ -30,7 +30,7 @@ PREFIX = "reconvirt_virtual_server_"
 
 @pytest.fixture
 def kvm(tmp_path: Path) -> Iterator[tuple[LibvirtHost, Reconvirt, str]]:
-    """A host on which this virtual server runs with KVM: its firmware looks for a system in vain."""
+    """A host on which this virtual server runs with KVM: its firmware finds no system."""
     if not kvm_is_usable():
         pytest.skip("QEMU cannot use KVM here")
     desired = tmp_path / "desired"

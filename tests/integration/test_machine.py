@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ from testbed.package import (
 )
 from testbed.waiting import wait_until
 
+TRACEPOINTS = Path("/sys/kernel/tracing/events/kvm/kvm_entry")
 # Wherever a file stands, the daemon's workers do nothing any more, or take their time.
 HANG = """
 import os, time
@@ -272,21 +274,38 @@ def test_images_are_made_with_the_drop_in(installed: Machine) -> None:
     installed.shell("systemctl stop reconvirtd; virsh destroy disk1")
 
 
-def test_that_exits_cannot_be_recorded_is_told(installed: Machine) -> None:
-    """Without the drop-in kvm-exits.conf not even QEMU's processes are seen."""
-    settings = "[metrics.perf]\nenabled = true\nevery_seconds = 5\n"
+def test_kvm_exits_are_recorded_with_the_drop_in(installed: Machine) -> None:
+    """By the user reconvirt; without it not even QEMU's processes are seen, which is told."""
+    if not TRACEPOINTS.exists():
+        pytest.skip("this kernel does not trace KVM")
+    settings = "[metrics.perf]\nenabled = true\nevery_seconds = 10\nmost_cost = 1.0\n"
     installed.write("/etc/reconvirt/conf.d/perf.toml", settings)
+    place = "/etc/systemd/system/reconvirtd.service.d"
+    example = "/usr/share/doc/reconvirt/examples/systemd/kvm-exits.conf"
     address = "http://127.0.0.1:9751/metrics"
     read = f"import urllib.request as r; print(r.urlopen('{address}').read().decode())"
+
+    def shown(line: str) -> bool:
+        return re.search(line, installed("python3", "-c", read), re.MULTILINE) is not None
+
     manifest(installed)
     installed("systemctl", "restart", "reconvirtd")
-
-    told = 'reconvirt_perf_trouble{trouble="not permitted"} 1.0'
-    wait_until(lambda: told in installed("python3", "-c", read), SOON, "what perf may not do")
-
+    refused = r'^reconvirt_perf_trouble{trouble="not permitted"} 1.0$'
+    wait_until(lambda: shown(refused), SOON, "what perf may not do")
     assert "kvm-exits.conf" in installed("journalctl", "--no-pager", "-u", "reconvirtd")
+
+    # A container has not what systemd mounts on a host.
+    installed("mount", "-t", "tracefs", "none", "/sys/kernel/tracing")
+    installed.shell(f"mkdir -p {place}; cp {example} {place}; systemctl daemon-reload")
+    installed("systemctl", "restart", "reconvirtd")
+
+    recorded = r'^reconvirt_perf_windows_total{result="success"} [1-9]'
+    wait_until(lambda: shown(recorded), SOON, "a recording")
+    assert "reconvirt" == installed("ps", "-o", "user=", "-p", show(installed, "MainPID"))
     installed("systemctl", "stop", "reconvirtd")
-    installed("rm", "/etc/reconvirt/conf.d/perf.toml")
+    assert "" == installed.shell("ls -d /run/reconvirt/reconvirt-perf-* 2> /dev/null || true")
+    installed.shell(f"rm -r {place} /etc/reconvirt/conf.d/perf.toml; systemctl daemon-reload")
+    installed("umount", "/sys/kernel/tracing")
 
 
 def test_git_fetched_by_the_timer(installed: Machine) -> None:

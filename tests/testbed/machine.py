@@ -75,6 +75,8 @@ class Machine:
         command = [
             *("systemd-nspawn", "--quiet", "--boot", "--volatile=overlay", "--private-network"),
             *("--register=no", "--keep-unit", "--console=pipe", f"--machine=rv-{os.getpid()}"),
+            # As on a host, where perf may be called.
+            *("--capability=CAP_PERFMON", "--system-call-filter=perf_event_open"),
             f"--directory={built.stdout.strip()}",
             *(f"--bind={each}" for each in _DEVICES if Path(each).exists()),
             *(f"--bind-ro={source}:{target}" for target, source in self._mounts.items()),

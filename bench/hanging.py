@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import statistics
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ from reconvirt.metrics.collector import Collector
 from reconvirt.metrics.endpoint import Endpoint
 from reconvirt.metrics.exposition import Ages, Exposition
 from reconvirt.metrics.settings import MetricsSettings
+from testbed.hang import emulator, stopped
 
 if TYPE_CHECKING:
     from testbed import LibvirtHost
@@ -79,16 +78,6 @@ HEADER = f"""
 
 
 @contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A process that does not move."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-@contextmanager
 def job(host: LibvirtHost, name: str) -> Iterator[None]:
     """A dump that does not come to an end."""
     command = ("virsh", "--connect", host.uri, "dump", name, str(host.images / f"{name}.core"))
@@ -96,11 +85,6 @@ def job(host: LibvirtHost, name: str) -> Iterator[None]:
         dump = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         yield
     dump.wait()
-
-
-def emulator(host: LibvirtHost, name: str) -> int:
-    """The process of a virtual server that runs."""
-    return int((host.directory / "run" / "qemu" / f"{name}.pid").read_text(encoding="utf-8"))
 
 
 def measure_hanging(
@@ -125,7 +109,7 @@ def measure_hanging(
     thread.start()
     libvirtd = int((host.directory / "libvirtd.pid").read_text(encoding="utf-8"))
     hung, busy = names[:2]
-    cases: dict[str, list[Callable[[], object]]] = {
+    cases: dict[str, list[Callable[[], AbstractContextManager[None]]]] = {
         "nothing": [],
         "a QEMU": [lambda: stopped(emulator(host, hung))],
         "a QEMU with a job": [lambda: job(host, busy)],
@@ -138,7 +122,7 @@ def measure_hanging(
                 time.sleep(PAUSE)
             with ExitStack() as stack:
                 for each in enter:
-                    stack.enter_context(each())  # type: ignore[arg-type]
+                    stack.enter_context(each())
                 scrapes: list[float] = []
                 renderings: list[float] = []
                 until = time.monotonic() + seconds

@@ -6,12 +6,10 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from testbed import (
     scrape,
     wait_until,
 )
+from testbed.hang import emulator, stopped
 from testbed.program import PROGRAM
 
 Name = Callable[..., str]
@@ -54,21 +53,6 @@ def settings(tmp_path: Path) -> Path:
     path = tmp_path / "metrics.toml"
     path.write_text(SETTINGS, encoding="utf-8")
     return path
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A process that does not move."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def qemu_of(host: LibvirtHost, name: str) -> int:
-    """The process of a running virtual server."""
-    return int((host.directory / "run" / "qemu" / f"{name}.pid").read_text(encoding="utf-8"))
 
 
 def table(text: str) -> dict[str, str]:
@@ -257,7 +241,7 @@ def test_nothing_that_hangs_holds_a_scrape(
             lambda found: all(found.server(each, "memory_resident_bytes") for each in (hung, well)),
             "all to be seen",
         )
-        with stopped(qemu_of(host, hung)):
+        with stopped(emulator(host, hung)):
             found = until(daemon, lambda found: age(found, hung) > 6, "one to be stale")
             assert age(found, well) < 4
             assert found.server(hung, "memory_resident_bytes"), "its last numbers are kept"
@@ -267,7 +251,7 @@ def test_nothing_that_hangs_holds_a_scrape(
         until(daemon, lambda found: age(found, hung) < 3, "it to be fresh again")
 
         dump = host.directory / "images" / f"{busy}.core"
-        with stopped(qemu_of(host, busy)):
+        with stopped(emulator(host, busy)):
             job = threading.Thread(target=_fails, args=(host, "dump", busy, str(dump)))
             job.start()
             found = until(daemon, lambda found: age(found, busy) > 5, "one with a job to be stale")

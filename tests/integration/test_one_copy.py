@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from testbed import Two, wait_until
+from testbed.program import Daemon
 
 Name = Callable[..., str]
 ROUNDS = int(os.environ.get("RECONVIRT_TEST_RACES", "3"))
@@ -20,6 +22,16 @@ def copies(two: Two, name: str) -> list[int]:
     return [number for number in (0, 1) if two.state(number, name) in ("running", "paused")]
 
 
+def wait_to_be_told(daemon: Daemon, name: str, words: str, what: str) -> dict[str, Any]:
+    """The last line that says with these words for what it waits."""
+
+    def told() -> list[dict[str, Any]]:
+        lines = daemon.logged("waiting", virtual_server=name)
+        return [each for each in lines if words in each["message"]]
+
+    return wait_until(told, 60, what)[-1]
+
+
 def test_a_host_that_cannot_be_asked_may_have_it(two: Two, unique_name: Name) -> None:
     """It is not started until the other host is fenced, or answers."""
     name = unique_name()
@@ -27,17 +39,7 @@ def test_a_host_that_cannot_be_asked_may_have_it(two: Two, unique_name: Name) ->
     two.desired.manifest(name, state="paused", host="zhost1")
     daemon = two.daemons[0].start()
 
-    line = daemon.wait_for("waiting", timeout=60, virtual_server=name)
-    while "may have it" not in line["message"]:
-        line = wait_until(
-            lambda: [
-                each
-                for each in daemon.logged("waiting", virtual_server=name)
-                if "may have it" in each["message"]
-            ],
-            60,
-            "the host that cannot be asked",
-        )[-1]
+    line = wait_to_be_told(daemon, name, "may have it", "the host that cannot be asked")
     assert "zhost2 may have it" in line["message"]
     assert "reconvirt host fenced zhost2" in line["message"]
     assert copies(two, name) == []
@@ -64,15 +66,7 @@ def test_it_does_not_start_where_its_manifest_is_ahead(
     (ahead / path.name).write_text(yaml.safe_dump(document), encoding="utf-8")
 
     with two.programs[1].run("--desired", str(ahead)) as daemon:
-        line = wait_until(
-            lambda: [
-                each
-                for each in daemon.logged("waiting", virtual_server=name)
-                if "zhost1 has it" in each["message"]
-            ],
-            60,
-            "the host that has it",
-        )[-1]
+        line = wait_to_be_told(daemon, name, "zhost1 has it", "the host that has it")
 
     assert "zhost1 has it, paused" in line["message"]
     assert copies(two, name) == [0]
@@ -125,12 +119,9 @@ def test_what_it_depends_on_may_be_on_another_host(two: Two, unique_name: Name) 
     two.desired.manifest(web, state="paused", host="zhost1", dependsOn=[database])
     two.programs[1].apply(database)
     two.daemons[0].start()
-    waits = {"virtual_server": web}
 
-    def told(words: str) -> bool:
-        return any(words in each["message"] for each in two.daemons[0].logged("waiting", **waits))
-
-    wait_until(lambda: told(f"{database} (shut off on zhost2)"), 60, "what the other host says")
+    words = f"{database} (shut off on zhost2)"
+    wait_to_be_told(two.daemons[0], web, words, "what the other host says")
     assert two.state(0, web) == "shut off"
 
     two.desired.manifest(database, host="zhost2")

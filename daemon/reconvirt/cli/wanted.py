@@ -15,7 +15,7 @@ from reconvirt.controller.holds import Holds
 from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.source.choice import make_source
 from reconvirt.controller.source.tree import read_paths
-from reconvirt.controller.surroundings import find_hold
+from reconvirt.controller.surroundings import counts_here
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.observed import Observed
@@ -153,12 +153,7 @@ def find_overdrawn(wanted: Wanted, config: Config, hypervisor: Hypervisor | None
         config: the host's configuration.
         hypervisor: tells what runs; None to take it that nothing does.
     """
-    holds = read_holds(config)
-
-    def counts(desired: Desired) -> bool:
-        elsewhere = wanted.inventory.destination(desired) is not None
-        return not elsewhere and find_hold(holds, desired) is None
-
+    counts = counts_here(read_holds(config), wanted.inventory.is_for_us)
     sizes = hypervisor.sizes if hypervisor else dict
     return overdrawn(wanted.desired, config.rules.totals, sizes, counts)
 

@@ -62,18 +62,19 @@ def surroundings_of(
         placement: knows what is another host's.
         wanted: gives what all manifests want, by name.
     """
-
-    def counts(desired: Desired) -> bool:
-        return placement.is_for_us(desired) and find_hold(holds, desired) is None
-
     return Surroundings(
         rules=config.rules,
         dumps=DumpDirectory(config.dump_directory, config.most_dumps),
         hold=lambda desired: _word(find_hold(holds, desired)),
         history=history,
-        shares=Shares(wanted, counts),
+        shares=Shares(wanted, counts_here(holds, placement.is_for_us)),
         placement=placement,
     )
+
+
+def counts_here(holds: Holds, is_for_us: Callable[[Desired], bool]) -> Callable[[Desired], bool]:
+    """Whether a virtual server may be started or changed here: it is for us, and not held."""
+    return lambda desired: is_for_us(desired) and find_hold(holds, desired) is None
 
 
 def find_hold(holds: Holds, desired: Desired) -> Hold | None:

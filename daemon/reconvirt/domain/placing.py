@@ -91,6 +91,10 @@ class Inventory:
         listed = self.evacuates(desired) and self.own in desired.hosts
         return listed and own is not None and not own.evacuate and is_ours(desired, observed)
 
+    def is_for_us(self, desired: Desired) -> bool:
+        """Whether a virtual server shall be on this host."""
+        return self.destination(desired) is None
+
     def stranded(self, desired: Desired) -> str:
         """Why it stays on a host that is to be emptied; "" if it does not."""
         name = self.place(desired)

@@ -46,7 +46,7 @@ class Placement:
 
     def is_for_us(self, desired: Desired) -> bool:
         """Whether a virtual server shall be on this host."""
-        return self._inventory().destination(desired) is None
+        return self._inventory().is_for_us(desired)
 
     def told(self, desired: Desired, outcome: Outcome) -> Outcome:
         """What a look came to, with what other hosts have to do with it."""

@@ -59,7 +59,7 @@ def plan(
 ) -> None:
     """Show what 'apply' would do, and do nothing."""
     config = options.read_config(config_file, desired=desired, connect=connect)
-    wanted = read_source(config)
+    wanted = read_source(config, options.read_config(config_file))
     chosen = wanted.select(names)
     with connected(config.connect) as hypervisor:
         observed = observe(hypervisor, chosen if names else None)

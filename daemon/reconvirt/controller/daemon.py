@@ -26,6 +26,7 @@ from reconvirt.controller.prune import Orphan, Verdict
 from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.service import Service, State
 from reconvirt.controller.source.choice import make_source, name_source
+from reconvirt.controller.state_store import StateStore
 from reconvirt.controller.status import StatusBook
 from reconvirt.controller.surroundings import find_hold, surroundings_of
 from reconvirt.domain.changes import Plan
@@ -60,10 +61,19 @@ class Daemon:
         self._orphans: Mapping[str, Orphan] = {}
         self._history = History()
         self._book = StatusBook()
+        self._store = StateStore(config.state_directory)
         self._holds = Holds(config.state_directory / "holds.json")
         self._source = make_source(config, keep=True)
         self._link = Link(config.connect, self._connected, self._heard)
-        self._house = House(config, self._hint, self._book.move, self._history)
+        self._house = House(
+            config,
+            self._store,
+            self._hint,
+            self._book.move,
+            self._history,
+            lambda: self._engine.wanted,
+            lambda: self._engine.look_at_all(),
+        )
         moves = self._house.migrations
         self._fleet = FleetView(
             lambda: self._link.up,

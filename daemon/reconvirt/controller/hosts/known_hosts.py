@@ -58,9 +58,7 @@ class KnownHosts:
         clock: seconds since the epoch.
     """
 
-    def __init__(
-        self, store: StateStore, own: str, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, store: StateStore, own: str, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._own = own
         self._clock = clock
@@ -76,10 +74,9 @@ class KnownHosts:
         Returns:
             Why they cannot be kept, "" if they are: then they are known as long as we run.
         """
-        described = {each.uri: name for name, each in hosts.items() if name != self._own}
-        self._described = described
-        now = self._clock()
-        new = {uri: {"name": name, "first_seen": now} for uri, name in described.items()}
+        before = self._unkept
+        self.describe(hosts)
+        new, now = self._unkept, self._clock()
 
         def add(entries: dict[str, Any]) -> None:
             for uri, entry in new.items():
@@ -92,10 +89,18 @@ class KnownHosts:
         try:
             self._change(add)
         except (OSError, Unreadable) as error:
-            self._unkept = {**self._unkept, **new}
+            self._unkept = {**before, **new}
             return str(error)
         self._unkept = {}
         return ""
+
+    def describe(self, hosts: Mapping[str, HostManifest]) -> None:
+        """Take it that these are the hosts of the manifests, without keeping them."""
+        self._described = {each.uri: name for name, each in hosts.items() if name != self._own}
+        now = self._clock()
+        self._unkept = {
+            uri: {"name": name, "first_seen": now} for uri, name in self._described.items()
+        }
 
     def others(self) -> tuple[KnownHost, ...]:
         """All known hosts but this one.
@@ -103,7 +108,7 @@ class KnownHosts:
         Raises:
             Unreadable: it is not known which there are.
         """
-        entries = {**self._entries(), **self._unkept}
+        entries = {**self._unkept, **self._entries()}
         described = set(self._described.values())
         found = []
         for uri, entry in entries.items():
@@ -149,6 +154,8 @@ class KnownHosts:
             known = HostIdentity(entry.get("host_uuid", ""), entry.get("hostname", ""))
             if known not in (identity, HostIdentity()):
                 before.append(known)
+                if uri not in self._described:
+                    return  # The one that was meant has not answered.
             if known != identity or now - entry.get("last_answer", 0) > _NOTE_ANSWER_SECONDS:
                 entry |= {
                     "host_uuid": identity.uuid,

@@ -94,9 +94,10 @@ class MigrationJournal:
     def left_behind(self, uuid: str, host: str) -> bool:
         """Whether what a host has of a virtual server can only be what its migration has left."""
         entry = self._entries().get(uuid)
-        return (
-            entry is not None
-            and (entry.phase, entry.host, entry.before) == (Phase.BEGUN, host, NOTHING)
+        return entry is not None and (entry.phase, entry.host, entry.before) == (
+            Phase.BEGUN,
+            host,
+            NOTHING,
         )
 
     def goes_to(self, uri: str) -> bool:

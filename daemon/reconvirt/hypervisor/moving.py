@@ -158,6 +158,11 @@ class Host(Hypervisor):
         with translated():
             return bool(self.write(copies.make_image, self._connection, image, size_bytes, token))
 
+    def clear_raw_token(self, path: str, token: str) -> None:
+        """Take the token out of a raw image that data is about to be copied into."""
+        with translated():
+            self.write(copies.clear_raw_token, self._connection, path, token)
+
     def remove_image(self, path: str, token: str) -> str:
         """Remove an image that was made for a copy with this token; why not, "" if it is gone."""
         with translated():

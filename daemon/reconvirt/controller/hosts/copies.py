@@ -77,6 +77,23 @@ class Copies:
             made[image.path] = token
         return ""
 
+    def fill(self, there: Host, uuid: str, host: str, images: Iterable[CopiedImage]) -> None:
+        """Get images ready for their data: a raw one has no place for a token beside it.
+
+        What was made raw is not known again from here on, and is never removed.
+
+        Raises:
+            HypervisorError: the token cannot be taken out.
+            OSError: it cannot be kept.
+        """
+        made = dict(self.made(uuid, host))
+        for image in images:
+            token = made.get(image.path, "")
+            if image.kind == "raw" and token:
+                there.clear_raw_token(image.path, token)
+                made[image.path] = ""
+        self.note(uuid, host, made)
+
     def remove(self, there: Host, uuid: str, host: str) -> tuple[str, ...]:
         """Remove what was made at another host for a migration that has failed.
 

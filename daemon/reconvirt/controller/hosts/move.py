@@ -182,6 +182,9 @@ class Move:
             uri=self.destination.uri,
             before=NOTHING,
         )
+        order = make_order(self.desired, observed, self.destination)
+        images = copied_images(observed, order).values()
+        self.copies.fill(there, observed.uuid, self.destination.name, images)
         try:
             self.journal.begin(observed.uuid, entry)
         except (OSError, Unreadable) as error:

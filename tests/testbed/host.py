@@ -49,6 +49,8 @@ class LibvirtHost:
     `images` is seen by a second host as well, as on a shared file system; `local` is there on
     both under the same path with other contents.
 
+    `uuid` is the host uuid that its libvirt reports: its own, and the same at every start.
+
     Use it as a context manager. Whatever a killed run left behind is removed on entering.
     """
 
@@ -67,6 +69,8 @@ class LibvirtHost:
         self.images = slot.directory / "images"
         self.local = slot.directory / "local"
         self.address = f"10.98.{slot.number}.{self.NUMBER}"
+        # Of itself libvirt takes the machine's, by which all beds would be one and the same host.
+        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{slot.directory.as_uri()}/{self.NAME}"))
         self.uri = f"qemu:///system?socket={self.directory}/run/libvirt-sock"
         self._numbers = itertools.count(1)
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -370,7 +374,7 @@ class LibvirtHost:
             "libvirtd.conf": [
                 'auth_unix_rw = "none"',
                 *self.LIBVIRTD_SETTINGS,
-                f'host_uuid = "{uuid.uuid4()}"',
+                f'host_uuid = "{self.uuid}"',
                 f'log_outputs = "3:file:{self.directory}/libvirtd.log"',
             ],
             # The confinement of the machine's own libvirt knows nothing of our directory, and a

@@ -13,9 +13,16 @@ from typing import ClassVar, Self
 
 from testbed import media
 from testbed.console import Console
-from testbed.slots import Slot, free_slots
+from testbed.slots import Slot
 from testbed.switch import Switch
-from testbed.traces import MARK, emulators, kill, remove_control_groups, sweep
+from testbed.traces import (
+    MARK,
+    emulators,
+    kill,
+    remove_control_groups,
+    sweep,
+    take_clean_slot,
+)
 from testbed.waiting import NotSeen, wait_until
 
 START_SECONDS = 30.0
@@ -80,12 +87,7 @@ class LibvirtHost:
     @classmethod
     def take(cls) -> Self:
         """A host in a free slot, not started; every free slot is swept on the way."""
-        first, *others = free_slots()
-        for slot in (first, *others):
-            sweep(slot)
-        for slot in others:
-            slot.release()
-        return cls(first)
+        return cls(take_clean_slot())
 
     def __enter__(self) -> Self:
         try:

@@ -148,14 +148,13 @@ class Convergence:
         action, memory = step.action, self._view.memory
         try:
             if step.asks:
-                memory.requests.ask(action, self.clock())
+                memory.requests.begin(action)
             self.around.on_step(self.name, action.verb)
             self.hypervisor.act(self.name, action)
         except Underway:
+            memory.requests.accept(action, self.clock())
             return True
         except HypervisorError as error:
-            if step.asks:
-                memory.requests.take_back(action)
             if isinstance(error, NotLive | Rejected):
                 return self._hinder(step, error)
             self._tell(step, "StepFailed", str(error), "error")
@@ -164,6 +163,8 @@ class Convergence:
             self.around.on_step(self.name, "")
             if isinstance(action, Start):
                 self.around.gate.leave(self.name)
+        if step.asks:
+            memory.requests.accept(action, self.clock())
         memory.note(step, self._view.plan, self.clock())
         self._tell(step, "StepAsked" if step.asks else "StepDone", "", "info")
         return True

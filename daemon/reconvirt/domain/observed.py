@@ -39,6 +39,8 @@ class Observed:
         block_jobs: the disks that a block job works on, by target.dev; asked for only before it is
             moved.
         snapshots: how many it has; asked for only before it is moved.
+        persistent: whether libvirt keeps its configuration; one that is not persistent is gone
+            when it ends.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Observed:
     job: str = ""
     block_jobs: tuple[str, ...] = ()
     snapshots: int = 0
+    persistent: bool = True
 
     @property
     def active(self) -> bool:

@@ -11,9 +11,8 @@ from reconvirt.domain.desired import Desired
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.kinds.common import is_persistent
-from reconvirt.domain.mark import read_mark
 from reconvirt.domain.observed import Observed
-from reconvirt.domain.xmltree import parse_xml
+from reconvirt.domain.ownership import is_ours
 from reconvirt.manifest.host import HostManifest
 
 
@@ -118,13 +117,6 @@ def plan_elsewhere(
     how = "it is moved while it runs" if observed.active else "its definition is moved"
     change = Change("host", inventory.own, destination.name, Effect.GUEST, how)
     return Plan(desired.name, waiting=(change,))
-
-
-def is_ours(desired: Desired, observed: Observed) -> bool:
-    """Whether a virtual server is the one that is meant, not a stranger of the same name."""
-    if observed.uuid == desired.expected_uuid:
-        return True
-    return desired.uuid is None and read_mark(parse_xml(observed.config)) is not None
 
 
 def without_hotplug(desired: Desired) -> Desired:

@@ -13,7 +13,8 @@ from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import RUNS
 from reconvirt.domain.observed import Observed, State
-from reconvirt.domain.placing import Inventory, is_ours, plan_elsewhere
+from reconvirt.domain.ownership import is_ours
+from reconvirt.domain.placing import Inventory, plan_elsewhere
 
 _ASK_AGAIN_SECONDS = 30.0
 

@@ -226,9 +226,7 @@ HOLD = "reconvirt/hold"
 """The annotation that has a virtual server left alone; its value is the reason."""
 
 
-def desire(
-    manifest: Manifest, defaults: Policy = NO_POLICY, origin: Origin = NO_ORIGIN
-) -> Desired:
+def desire(manifest: Manifest, defaults: Policy = NO_POLICY, origin: Origin = NO_ORIGIN) -> Desired:
     """What a checked manifest wants, with the table's defaults filled in.
 
     Args:

@@ -19,7 +19,6 @@ from reconvirt.manifest.model import FileResult, Manifest, Snapshot, SourceFile
 from reconvirt.manifest.problem import Position, Problem
 from reconvirt.manifest.validate import check_schema, field_name, is_host
 
-
 _EMPTY = "the file has no document: it is empty, or has only comments"
 
 

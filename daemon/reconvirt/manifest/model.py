@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconvirt.manifest.identity import derive_uuid, normalise_uuid
 from reconvirt.manifest.host import HostManifest
+from reconvirt.manifest.identity import derive_uuid, normalise_uuid
 from reconvirt.manifest.problem import Position, Problem
 
 

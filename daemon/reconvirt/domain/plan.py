@@ -23,7 +23,7 @@ from reconvirt.domain.lifecycle import NOTHING_HAPPENED, RUNS, Circumstances, pl
 from reconvirt.domain.mark import drop_mark, mark_element, read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.order import in_order
-from reconvirt.domain.ownership import judge_ownership
+from reconvirt.domain.ownership import Ownership, judge_ownership
 from reconvirt.domain.patch import empty_domain, patch
 from reconvirt.domain.resolve import keep_unresolved
 from reconvirt.domain.rules import NO_RULES, HostRules, object_to
@@ -91,6 +91,17 @@ def _plan_existing(
         return Plan(desired.name, refused=(ownership.refusal,))
     if observed.name != desired.name:
         return _plan_name(desired, observed)
+    return _plan_ours(ownership, observed, config, hindrances, (host, objections))
+
+
+def _plan_ours(
+    ownership: Ownership,
+    observed: Observed,
+    config: _Element,
+    hindrances: Mapping[str, str],
+    around: tuple[Host, tuple[Change, ...]],
+) -> Plan:
+    host, objections = around
     desired, mark = ownership.desired, _mark_of_config(ownership.mark, observed)
     desired = replace(desired, statement=keep_unresolved(desired.statement, desired, mark))
     differences = compare(desired.statement, mark, config, live=False)
@@ -99,9 +110,8 @@ def _plan_existing(
     if desired.policy.unlisted == "detach":
         differences += tuple(find_foreign(desired.statement, mark, config))
     live = parse_xml(observed.live) if observed.live else None
-    if ownership.copied:
-        for layer in (config, *([live] if live is not None else [])):
-            drop_mark(layer)
+    if ownership.copied and live is not None:
+        drop_mark(live)
     target = config
     if differences:
         target = patch(config, differences, live, stated=desired.statement.fields)

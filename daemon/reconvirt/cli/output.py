@@ -29,6 +29,7 @@ STYLES = {
     Phase.FAILED: "red",
     Phase.ELSEWHERE: "dim",
     Phase.UNMANAGED: "dim",
+    Phase.UNREADABLE: "red",
 }
 
 

@@ -14,7 +14,7 @@ from reconvirt.controller.config import Config
 from reconvirt.controller.holds import Holds
 from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.source.choice import make_source
-from reconvirt.controller.source.tree import read_paths
+from reconvirt.controller.source.tree import newest_change, read_paths
 from reconvirt.controller.surroundings import counts_here
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.desired import Desired, desire
@@ -87,13 +87,15 @@ def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
             raise Failure(f"{path}: there is no such file or directory")
     strict = config is not None and not config.source.trust_writable
     files = read_paths(paths, strict=strict)
-    snapshot = assemble([load_file(each) for each in files], revision_of(files))
+    results, changed = [load_file(each) for each in files], newest_change(*paths)
+    snapshot = assemble(results, revision_of(files), time=changed)
     return _wanted(snapshot, config or Config())
 
 
 def _wanted(snapshot: Snapshot, config: Config) -> Wanted:
-    policy, source = config.policy.policy, config.source_name
-    desired = {name: desire(each, policy, source) for name, each in snapshot.manifests.items()}
+    policy = config.policy.policy
+    origin = replace(config.origin, revision=snapshot.revision, time=snapshot.time)
+    desired = {name: desire(each, policy, origin) for name, each in snapshot.manifests.items()}
     return Wanted(snapshot, desired, Inventory(config.own_host, snapshot.hosts))
 
 

@@ -44,6 +44,21 @@ class Owner(Enum):
     """It was written for this domain, by this source."""
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A domain that carries a mark.
+
+    Attributes:
+        uuid: its uuid.
+        mark: what was last applied to it.
+        active: whether there is a QEMU process.
+    """
+
+    uuid: str
+    mark: Statement
+    active: bool = True
+
+
 def owner_of(
     mark: Statement | None, uuid: str, name: str, origin: Origin, expected: str | None = None
 ) -> Owner:

@@ -15,6 +15,7 @@ from dataclasses import replace
 import structlog
 
 from reconvirt.controller.converge import Convergence, View
+from reconvirt.controller.evaluate import held
 from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan, Standing
@@ -94,9 +95,8 @@ class Reconciler:
             try:
                 hold = self._around.hold(desired)
                 if hold is not None:
-                    view, message = look(), f"left alone: {hold}"
-                    held = (desired.name, Phase.HELD, message, view.plan)
-                    return Outcome(*held, observed=view.observed, hold=hold)
+                    view = look()
+                    return held(desired.name, view.plan, view.observed, hold)
                 if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
                     return elsewhere
                 outcome = self._converge(desired.name, look, hypervisor, desired)

@@ -84,6 +84,24 @@ class Inventory:
         stated = self.hosts.get(desired.host) if desired.host is not None else None
         return stated is not None and stated.evacuate
 
+    def refusal(self, desired: Desired, observed: Observed | None) -> str:
+        """Why nothing may be done about a virtual server here as its manifest is; "" if it may.
+
+        The text says what to write.
+
+        Args:
+            desired: what is wanted of it.
+            observed: what is here.
+        """
+        if unknown := self.unknown(desired):
+            # It may run there: who cannot be asked is not taken for one that has it not.
+            return f"no manifest describes {unknown}, where it shall be: it is left alone"
+        if observed is not None or not self.others:
+            return ""
+        if desired.host is None:
+            return "spec.host must say on which of the hosts it shall be"
+        return "" if self.own in self.hosts else f"no manifest describes this host, {self.own}"
+
     def _may_stay(self, desired: Desired, observed: Observed) -> bool:
         """Whether it has come here from a host that is emptied, and this is one of its others."""
         own = self.hosts.get(self.own)

@@ -13,6 +13,7 @@ from reconvirt.domain.effects import Effect
 from reconvirt.domain.kinds.common import is_persistent
 from reconvirt.domain.mark import read_mark
 from reconvirt.domain.observed import Observed
+from reconvirt.domain.ownership import Owner, is_ours, owner_of
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.manifest.host import HostManifest
 
@@ -118,7 +119,7 @@ class Inventory:
             return ""
         if observed is not None:
             starts = desired.state in ("running", "paused") and not observed.active
-            if not starts or is_marked(observed):
+            if not starts or carries_mark(desired, observed):
                 return ""
         here = f"spec.host: {self.own}" if self.own in self.hosts else "spec.host: NAME"
         described = "" if self.own in self.hosts else ", with a manifest of the kind Host for each"
@@ -153,10 +154,6 @@ def plan_elsewhere(
     desired: Desired, observed: Observed | None, inventory: Inventory
 ) -> Plan | None:
     """The plan for a virtual server that shall be on another host; None if it shall not."""
-    if why := inventory.refusal(desired, observed):
-        place = inventory.place(desired)
-        refused = Change("host", None, place, Effect.REFUSED, why)
-        return Plan(desired.name, refused=(refused,))
     destination = inventory.destination(desired, observed)
     if destination is None:
         return None
@@ -167,16 +164,11 @@ def plan_elsewhere(
     return Plan(desired.name, waiting=(change,))
 
 
-def is_ours(desired: Desired, observed: Observed) -> bool:
-    """Whether a virtual server is the one that is meant, not a stranger of the same name."""
-    if observed.uuid == desired.expected_uuid:
-        return True
-    return desired.uuid is None and is_marked(observed)
-
-
-def is_marked(observed: Observed) -> bool:
-    """Whether a virtual server carries what was last applied."""
-    return read_mark(parse_xml(observed.config)) is not None
+def carries_mark(desired: Desired, observed: Observed) -> bool:
+    """Whether a domain carries what was last applied to this very domain."""
+    mark = read_mark(parse_xml(observed.config))
+    ours = (observed.uuid, observed.name, desired.origin, desired.expected_uuid)
+    return owner_of(mark, *ours) not in (Owner.UNMARKED, Owner.COPY)
 
 
 def without_hotplug(desired: Desired) -> Desired:

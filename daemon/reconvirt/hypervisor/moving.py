@@ -126,7 +126,7 @@ class Host(Hypervisor):
         Args:
             marks: whether it is read which of them carry what was last applied: a call each.
         """
-        ours = frozenset(uuid for uuid, _ in self.marks().values()) if marks else None
+        ours = frozenset(each.uuid for each in self.marks().values()) if marks else None
         return HostAnswer(self._states(), self.identity(), ours)
 
     def _states(self) -> dict[str, tuple[str, State, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from reconvirt.controller.evaluate import stranded
 from reconvirt.controller.hosts.claims import ASKING, FREE, Claim, Claims
 from reconvirt.controller.hosts.known_hosts import KnownHost
 from reconvirt.controller.hosts.migrations import Migrations
@@ -16,7 +17,8 @@ from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import RUNS
 from reconvirt.domain.observed import Observed, State
-from reconvirt.domain.placing import Inventory, is_marked, is_ours, plan_elsewhere
+from reconvirt.domain.ownership import is_ours
+from reconvirt.domain.placing import Inventory, carries_mark, plan_elsewhere
 
 _ASK_AGAIN_SECONDS = 30.0
 _LEFT_BY_MIGRATION = (*ARRIVING, "post-copy")
@@ -93,10 +95,7 @@ class Placement:
     def told(self, desired: Desired, outcome: Outcome) -> Outcome:
         """What a look came to, with what other hosts have to do with it."""
         outcome = replace(outcome, other_host=self._holders.get(desired.name, ""))
-        stranded = self._inventory().stranded(desired)
-        if stranded and outcome.phase in (Phase.CONVERGED, Phase.WAITING_FOR_RESTART):
-            return replace(outcome, phase=Phase.REFUSED, message=stranded)
-        return outcome
+        return stranded(outcome, self._inventory().stranded(desired))
 
     def leaves(self, desired: Desired, observed: Observed | None) -> bool:
         """Whether a virtual server is here and shall be on another host."""
@@ -153,7 +152,7 @@ class Placement:
             # Whether it may be started is asked after its definition was written, not before.
             for purpose in ("start", "resume"):
                 self._claims.forget(desired.expected_uuid, purpose)
-        elif desired.host is None and not is_marked(observed):
+        elif desired.host is None and not carries_mark(desired, observed):
             self._unmarked.add(desired.name)
 
     def _here(self, desired: Desired, observed: Observed) -> Outcome | None:

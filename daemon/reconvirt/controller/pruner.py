@@ -227,7 +227,7 @@ class Pruner:
         for name in before.pending.keys() & self._wanted.keys():
             tell(name, "PruneCancelled", "its manifest is back")
         if verdict.reason and verdict.reason != before.reason:
-            names = ", ".join(verdict.held)
+            names = ", ".join(sorted(verdict.held))
             tell("", "PruneHeld", f"{verdict.reason}: {names}", level="warning")
         elif before.reason and not verdict.reason:
             tell("", "PruneReleased", "nothing is held any more")

@@ -246,7 +246,7 @@ class Reconciler:
     def _remember(self, name: str, desired: Desired | None, observed: Observed | None) -> Memory:
         """What is known of this virtual server since its last start."""
         memory = self._memories.setdefault(name, Memory())
-        memory.see(desired, observed)
+        memory.see(desired, observed, self._clock())
         return memory
 
     def _circumstances(

@@ -142,7 +142,7 @@ class TestStructure:
             if changing.search(path.read_text(encoding="utf-8"))
         }
 
-        # scratch.py runs a driver of its own, in a directory that is removed; block.py and copies.py
+        # scratch.py runs a driver of its own in a directory that is removed; block.py and copies.py
         # make transient storage pools in order to see what is there.
         allowed = ("act", "migrate", "moving", "scratch", "block", "copies")
         assert found <= {f"hypervisor/{each}.py" for each in allowed}

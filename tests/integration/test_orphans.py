@@ -207,7 +207,7 @@ def test_what_has_no_manifest_is_shown_as_libvirt_has_it(
 
         wait_until(lambda: shown() == ("not managed", "paused"), 10, "it to be shown")
         assert "is paused" in reconvirt("why", name)
-        assert "not defined yet" not in reconvirt("why", name)
+        assert "is not defined" not in reconvirt("why", name)
         assert row(reconvirt, name)["message"] == row(reconvirt, name, *offline)["message"]
         host.virsh("destroy", name)
         wait_until(lambda: shown() == ("not managed", "shut off"), 10, "its end to be shown")

@@ -205,8 +205,8 @@ class TestBinding:
 
     def test_one_that_was_renamed_by_hand_is_not(self) -> None:
         """Neither by its new name nor by its uuid."""
-        seen = applied(from_source(name="before"))
-        assert f"virsh domrename {NAME} before" in self.refusal(from_source(), with_name(seen, NAME))
+        here = with_name(applied(from_source(name="before")), NAME)
+        assert f"virsh domrename {NAME} before" in self.refusal(from_source(), here)
         away = with_name(applied(from_source()), "after")
         assert f"virsh domrename after {NAME}" in self.refusal(from_source(), away)
 

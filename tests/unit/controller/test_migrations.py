@@ -122,8 +122,8 @@ class Reaching(Move):
     The others have nothing against it, and their memory is being sent until it is allowed to end.
     """
 
-    may_end = threading.Event()
-    sent: ClassVar[list[str]] = []
+    may_end: ClassVar[threading.Event]
+    sent: ClassVar[list[str]]
 
     def run(self) -> Report | None:
         """Reach the destination, take a slot, and send."""
@@ -139,11 +139,16 @@ class Reaching(Move):
 @pytest.fixture
 def reaching(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Reaching]]:
     """Migrations of which those to b get no answer."""
-    Reaching.may_end = threading.Event()
-    Reaching.sent.clear()
-    monkeypatch.setattr(module, "Move", Reaching)
-    yield Reaching
-    Reaching.may_end.set()
+
+    class OfThisTest(Reaching):
+        """What is left of other tests goes on meanwhile."""
+
+        may_end = threading.Event()
+        sent: ClassVar[list[str]] = []
+
+    monkeypatch.setattr(module, "Move", OfThisTest)
+    yield OfThisTest
+    OfThisTest.may_end.set()
 
 
 def until(condition: Callable[[], object]) -> None:

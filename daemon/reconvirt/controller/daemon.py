@@ -70,7 +70,7 @@ class Daemon:
             self._book.move,
             self._history,
             lambda: self._engine.wanted,
-            lambda: self._engine.look_at_all(),
+            self._look_at_all,
         )
         moves = self._house.migrations
         self._fleet = FleetView(
@@ -246,6 +246,9 @@ class Daemon:
         if moved:
             self._engine.look_at_all()
         self._pruner.poke()
+
+    def _look_at_all(self) -> None:
+        self._engine.look_at_all()
 
     def _hint(self, name: str) -> None:
         self._engine.hint(name)

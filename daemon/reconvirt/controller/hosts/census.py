@@ -26,7 +26,7 @@ FRESH_SECONDS = 15.0
 """How long an answer counts, from when the host was asked."""
 
 _OFF_SECONDS = 2.0
-"""How long a host that counts as off has to answer: the answers of the others grow old meanwhile."""
+"""How long a host that counts as off has to answer: meanwhile other answers grow old."""
 
 Answer: TypeAlias = HostAnswer | str
 """What a host has said; or why there is no answer."""

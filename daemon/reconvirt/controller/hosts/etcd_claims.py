@@ -22,7 +22,7 @@ from reconvirt.controller.hosts.etcd import Etcd, EtcdDown
 from reconvirt.controller.hosts.fences import Fences
 
 _ASSERT_SECONDS = 20.0
-"""How soon a claim on what runs here is read and written again: at each resync, not at each look."""
+"""How soon a claim on what runs here is asserted again: at each resync, not at each look."""
 
 _log = structlog.get_logger(__name__)
 

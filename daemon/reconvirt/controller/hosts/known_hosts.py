@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -42,7 +42,7 @@ class KnownHost:
 
     name: str
     uri: str
-    identity: HostIdentity = HostIdentity()
+    identity: HostIdentity = field(default_factory=HostIdentity)
     first_seen: float = 0.0
     last_seen: float = 0.0
     last_answer: float = 0.0

@@ -278,7 +278,7 @@ class Migrations:
         sending = sum(each.sending for each in self._moves.values())
         return f"away from {inventory.own}" if sending >= (own.slots_out if own else 1) else ""
 
-    def _take_slot(self, move: Move, already: bool) -> str:  # noqa: FBT001 - passed by position
+    def _take_slot(self, move: Move, already: bool) -> str:
         """Why a migration must not send its memory now; "" if it may, and counts as sending.
 
         Args:

@@ -127,21 +127,23 @@ class Move:
         self.uuid = observed.uuid
         running = here.progress(self.name) if observed.active else None
         if running is None:
-            if not self.begins:
-                return self._settle(here, there, observed)
-            if there is None:
-                message = f"{self.destination.name} cannot be reached at {self.destination.uri}"
-                return Report(End.STAYED, message)
-            if (early := self._check(here, there, observed)) is not None:
-                return early
-            if (late := self._begin(here, there, observed)) is not None:
-                return late
+            if (report := self._prepare(here, there, observed)) is not None:
+                return report
         elif why := self.take_slot(self, True):
             return Report(End.STAYED, why)
         order = make_order(self.desired, observed, self.destination)
         if not self._follow(here, order, observed, begun=running is not None):
             return None
         return self._settle(here, there, observed)
+
+    def _prepare(self, here: Host, there: Host | None, observed: Observed) -> Report | None:
+        """What comes of it before anything is sent; None if it is to be sent now."""
+        if not self.begins:
+            return self._settle(here, there, observed)
+        if there is None:
+            message = f"{self.destination.name} cannot be reached at {self.destination.uri}"
+            return Report(End.STAYED, message)
+        return self._check(here, there, observed) or self._begin(here, there, observed)
 
     def _check(self, here: Host, there: Host, observed: Observed) -> Report | None:
         """Why nothing is moved now, or moved already; None if it can be."""

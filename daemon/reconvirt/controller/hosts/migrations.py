@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from reconvirt.controller.guard import Guard
 from reconvirt.controller.history import History
 from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.migration_journal import MigrationJournal
@@ -57,6 +58,9 @@ class Migrations:
         history: told beginning and end.
         copies: keeps which images were made at other hosts.
         journal: keeps what was begun.
+
+    Attributes:
+        guard: makes the writing calls; it is the daemon's own, which is set when that is there.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Migrations:
     ) -> None:
         self._uri = uri
         self._journal = journal
+        self.guard = Guard()
         self._copies = copies
         self._inventory = inventory
         self._wake = wake
@@ -149,6 +154,7 @@ class Migrations:
             destination,
             self._copies,
             self._journal,
+            self.guard,
             self._take_slot,
             self._on_progress,
             self._stopping,

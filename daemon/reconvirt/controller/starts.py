@@ -53,15 +53,21 @@ class StartRecord:
         self.started_at = None
         if not settled and by_itself:
             self.failures += 1
-            self.not_before = now + min(_STEP_SECONDS * self.failures**2, _LONGEST_SECONDS)
+            self.not_before = now + _pause_after(self.failures)
 
     def why_not_yet(self, now: float) -> str:
         """Why it must not be started now; "" if it may."""
-        left = self.not_before - now
-        if left <= 0:
+        if self.not_before <= now:
             return ""
         times = "once" if self.failures == 1 else f"{self.failures} times"
-        return f"it has ended {times} soon after its start; it is started again in {left:.0f} s"
+        # Not how long that is from now on: the sentence stays the same until it is started.
+        pause = _pause_after(self.failures)
+        return f"it has ended {times} soon after its start; it is started again {pause:.0f} s later"
+
+
+def _pause_after(failures: int) -> float:
+    """Seconds until another start, after so many failures in a row."""
+    return min(_STEP_SECONDS * failures**2, _LONGEST_SECONDS)
 
 
 class StartGate:

@@ -50,13 +50,13 @@ class TestRecord:
         assert "" == record.why_not_yet(1)
 
     def test_the_wait_is_told(self) -> None:
-        """How often it has ended, and how long it takes."""
+        """How often it has ended, and how long it takes; in the same words until it is over."""
         record = StartRecord()
         record.started(0)
         record.seen(1, runs=False)
 
-        expected = "it has ended once soon after its start; it is started again in 9 s"
-        assert expected == record.why_not_yet(2)
+        expected = "it has ended once soon after its start; it is started again 10 s later"
+        assert [expected, expected, ""] == [record.why_not_yet(now) for now in (2, 10.9, 11)]
 
 
 class TestGate:

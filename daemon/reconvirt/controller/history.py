@@ -20,8 +20,8 @@ _MOST = 2000
 SAME_SECONDS = 3600.0
 """An event is a new one when an equal one has not happened for so long."""
 
-_DEEDS = ("StepDone", "Released", "PruneApproved", "MigrationBegun", "MigrationDone")
-"""What was done, by us or by a person, is in the journal each time."""
+_REQUEST = "StepAsked"
+"""A guest was asked for something, perhaps every few seconds for hours."""
 
 # What differs from one attempt to the next in the words of libvirt and QEMU, which begin with the
 # time, and name sockets by the number of the domain, which is another one at each start.
@@ -108,8 +108,8 @@ class History:
     ) -> None:
         """Add an event, or count one that happens again, and write it to the log.
 
-        One that happens again is logged when its count is a power of two, and for debugging
-        otherwise, unless it says what was done.
+        A failure or a request that happens again is logged when its count is a power of two, and
+        for debugging otherwise. What was done, and what is in sync again, is logged each time.
         """
         with self._changed:
             self._last += 1
@@ -170,8 +170,9 @@ def _write(event: Event) -> None:
         told["revision"] = event.revision
     if event.count > 1:
         told["count"] = event.count
-    rare = event.count & (event.count - 1) == 0
-    level = event.level if rare or event.reason in _DEEDS else "debug"
+    often = event.count & (event.count - 1) != 0
+    quiet = often and (event.level != "info" or event.reason == _REQUEST)
+    level = "debug" if quiet else event.level
     # The event of a log line is the same for all of its kind; its words are in the message.
     words = re.sub(r"(?<!^)(?=[A-Z])", " ", event.reason).lower()
     getattr(_log, level)(words, reason=event.reason, message=event.message, **told)

@@ -152,14 +152,25 @@ class TestRepeated:
         assert {"error", "debug"} == {each["log_level"] for each in lines}
         assert {"step failed"} == {each["event"] for each in lines}
 
-    def test_what_was_done_is_in_the_journal_each_time(self) -> None:
-        """Each start that a virtual server needed."""
+    @pytest.mark.parametrize("reason", ["StepDone", "Converged", "MigrationBegun"])
+    def test_what_was_done_is_in_the_journal_each_time(self, reason: str) -> None:
+        """Each start that a virtual server needed, and that it is in sync again."""
         history = History()
         with capture_logs() as lines:
             for _ in range(5):
-                history.tell("web1", "StepDone", "it shall run", step="start", field="state")
+                history.tell("web1", reason, "done")
 
         assert ["info"] * 5 == [each["log_level"] for each in lines]
+
+    def test_requests_are_not(self) -> None:
+        """A guest may be asked for hours."""
+        history = History()
+        with capture_logs() as lines:
+            for _ in range(5):
+                history.tell("web1", "StepAsked", "the guest is asked to shut down")
+
+        levels = [each["log_level"] for each in lines]
+        assert ["info", "info", "debug", "info", "debug"] == levels
 
     def test_nothing_is_kept_of_what_was_dropped(self) -> None:
         history = History(most=10)

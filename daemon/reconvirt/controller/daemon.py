@@ -97,7 +97,10 @@ class Daemon:
             observer=self._metrics.observer,
         )
         self._pruner = Pruner(self._link.current, config.source_name, self._history, self._prune)
-        self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
+        self._glances = Glances(
+            *(self._link.current, config.glance_seconds, self._engine.hint),
+            also=self._engine.missing.look,
+        )
         self.desk = Desk(
             engine=self._engine,
             book=self._book,

@@ -15,6 +15,7 @@ import structlog
 from reconvirt.controller.conditions import REASONS
 from reconvirt.controller.hosts.dependencies import Dependencies
 from reconvirt.controller.liveness import Pulse
+from reconvirt.controller.missing import Missing
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan
 from reconvirt.controller.reconcile import REMOVAL_FAILED, Reconciler
@@ -83,6 +84,7 @@ class Engine:
             ),
             self._stopping.is_set,
         )
+        self.missing = Missing(hypervisor, self.retry)
         self._pruned: Mapping[str, Orphan] = {}
         self._on_down = on_down
         self._on_outcome = on_outcome
@@ -149,6 +151,12 @@ class Engine:
         self._reconciler.try_anew(name)
         self.hint(name)
 
+    def retry(self, name: str) -> None:
+        """Something that one has failed for is there now: what was tried before counts no more."""
+        self.queue.forget(name)
+        self._reconciler.retry(name)
+        self.hint(name)
+
     def look_at_all(self) -> None:
         """Look at every virtual server again, after whatever has changed."""
         for name in self._wanted:
@@ -198,7 +206,7 @@ class Engine:
             return
         try:
             if desired is not None:
-                outcome = self._reconciler.reconcile(desired)
+                outcome = self.missing.note(desired, self._reconciler.reconcile(desired))
             elif orphan is not None:
                 outcome = self._reconciler.remove(orphan)
         except HypervisorDown:
@@ -213,6 +221,7 @@ class Engine:
 
     def _let_go(self, name: str) -> None:
         self.queue.forget(name)
+        self.missing.forget(name)
         self._reconciler.forget(name)
         message = "its manifest is gone; it is left as it is"
         outcome = Outcome(name, Phase.UNMANAGED, message, Plan(name))

@@ -204,6 +204,11 @@ class Reconciler:
         if self._around.placement is not None:
             self._around.placement.try_anew(name)
 
+    def retry(self, name: str) -> None:
+        """Let the next failure be the first one: what it was tried with before has changed."""
+        if (memory := self._memories.get(name)) is not None:
+            memory.failure = None
+
     def refuse_removal(self, name: str, alias: str) -> None:
         """A guest has refused to release a device; called on libvirt's event thread."""
         if (memory := self._memories.get(name)) is not None:

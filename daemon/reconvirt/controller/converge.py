@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from reconvirt.controller.evaluate import held
 from reconvirt.controller.guard import Call, OnHold, Outdated, Refusal
 from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase, settle
@@ -208,8 +209,8 @@ class Convergence:
     def _refused(self, refusal: Refusal) -> Outcome:
         """What a reconcile came to in which the guard did not allow a call."""
         if isinstance(refusal, OnHold):
-            outcome = self._outcome(refusal.phase, f"left alone: {refusal}")
-            return replace(outcome, hold=str(refusal))
+            outcome = held(self.name, self._view.plan, self._view.observed, str(refusal))
+            return replace(outcome, steps=tuple(self._taken))
         return self._outcome(refusal.phase, str(refusal), again=refusal.again_after)
 
     def _hinder(self, step: Step, error: HypervisorError) -> bool:

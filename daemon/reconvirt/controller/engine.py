@@ -201,11 +201,14 @@ class Engine:
                 self._observer.panicked(name)
                 self.queue.add_rate_limited(name)
             finally:
+                self._wake_freed()
                 self.queue.done(name)
 
     def _handle(self, name: str) -> None:
         desired, orphan = self._wanted.get(name), self._pruned.get(name)
         standing = self._standings.get(name)
+        if desired is None:
+            self.missing.forget(name)
         try:
             if desired is not None:
                 outcome = self.missing.note(desired, self._reconciler.reconcile(desired))
@@ -229,7 +232,6 @@ class Engine:
     def _let_go(self, name: str) -> None:
         """Forget one that is none of ours any more, or is not there any more."""
         self.queue.forget(name)
-        self.missing.forget(name)
         self._reconciler.forget(name)
         self._outcomes.pop(name, None)
         self._on_outcome(Outcome(name, Phase.UNMANAGED, "", Plan(name)))
@@ -247,14 +249,17 @@ class Engine:
             self._history.tell(outcome.name, reason, outcome.message, level=level)
         if _state_of(before) != _state_of(outcome):
             self._wake_dependents(outcome.name)
-        # What has failed may have kept something for itself meanwhile.
-        changed = outcome.steps or _state_of(before) != _state_of(outcome)
-        if changed or outcome.phase in _ERRORS:
+        if outcome.steps or _state_of(before) != _state_of(outcome):
             self._wake_refused(outcome.name)
 
     def _wake_refused(self, changed: str) -> None:
         """Look at those that the host had too little for: another may have less now."""
         for name in self._shares.refused - {changed}:
+            self.hint(name)
+
+    def _wake_freed(self) -> None:
+        """Look at those from which something was kept for one that has not taken it."""
+        for name in self._shares.freed():
             self.hint(name)
 
     def _why_not_yet(self, desired: Desired) -> str:

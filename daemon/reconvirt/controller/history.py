@@ -23,6 +23,9 @@ SAME_SECONDS = 3600.0
 _REQUEST = "StepAsked"
 """A guest was asked for something, perhaps every few seconds for hours."""
 
+_ANNOUNCED = ("PrunePending", "PruneHeld", "PruneApproved")
+"""What is going to be done, or is not, is no failure that repeats itself."""
+
 # What differs from one attempt to the next in the words of libvirt and QEMU, which begin with the
 # time, and name sockets by the number of the domain, which is another one at each start.
 _VARYING = re.compile(
@@ -109,7 +112,8 @@ class History:
         """Add an event, or count one that happens again, and write it to the log.
 
         A failure or a request that happens again is logged when its count is a power of two, and
-        for debugging otherwise. What was done, and what is in sync again, is logged each time.
+        for debugging otherwise. What was done or is announced, and what is in sync again, is logged
+        each time.
         """
         with self._changed:
             self._last += 1
@@ -171,8 +175,8 @@ def _write(event: Event) -> None:
     if event.count > 1:
         told["count"] = event.count
     often = event.count & (event.count - 1) != 0
-    quiet = often and (event.level != "info" or event.reason == _REQUEST)
-    level = "debug" if quiet else event.level
+    failed = event.level != "info" and event.reason not in _ANNOUNCED
+    level = "debug" if often and (failed or event.reason == _REQUEST) else event.level
     # The event of a log line is the same for all of its kind; its words are in the message.
     words = re.sub(r"(?<!^)(?=[A-Z])", " ", event.reason).lower()
     getattr(_log, level)(words, reason=event.reason, message=event.message, **told)

@@ -152,15 +152,18 @@ class TestRepeated:
         assert {"error", "debug"} == {each["log_level"] for each in lines}
         assert {"step failed"} == {each["event"] for each in lines}
 
-    @pytest.mark.parametrize("reason", ["StepDone", "Converged", "MigrationBegun"])
-    def test_what_was_done_is_in_the_journal_each_time(self, reason: str) -> None:
-        """Each start that a virtual server needed, and that it is in sync again."""
+    @pytest.mark.parametrize(
+        ("reason", "level"),
+        [("StepDone", "info"), ("Converged", "info"), ("PrunePending", "warning")],
+    )
+    def test_what_is_no_failure_is_in_the_journal_each_time(self, reason: str, level: str) -> None:
+        """Each start that was needed, that it is in sync again, and what is going to happen."""
         history = History()
         with capture_logs() as lines:
             for _ in range(5):
-                history.tell("web1", reason, "done")
+                history.tell("web1", reason, "words", level=level)
 
-        assert ["info"] * 5 == [each["log_level"] for each in lines]
+        assert [level] * 5 == [each["log_level"] for each in lines]
 
     def test_requests_are_not(self) -> None:
         """A guest may be asked for hours."""

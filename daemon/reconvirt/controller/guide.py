@@ -70,7 +70,8 @@ KINDS: Mapping[Kind, Advice] = {
     Kind.HELD_BY_OTHER_HOST: Advice(
         "The other host that the reason names has it, or may have it: it is not defined, started "
         "or resumed here.",
-        "If that host is off for sure, `reconvirt host fenced HOST` on this one.",
+        "`reconvirt host list`; if that host is off for sure, `reconvirt host fenced HOST` on this "
+        "one.",
     ),
     Kind.ORPHANED: Advice(
         "Its manifest is gone. What its last one said of `on_removal` is done after "

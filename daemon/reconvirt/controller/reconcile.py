@@ -177,7 +177,10 @@ class Reconciler:
             if observed is None or not _is_still(orphan, observed):
                 return View(Plan(orphan.name), observed, memory)
             asked = memory.requests.shutdown_asked(self._clock())
-            plan = plan_removal(observed, orphan.mark, Circumstances(shutdown_asked=asked))
+            placement = self._around.placement
+            why = placement.why_not_resume(orphan, observed) if placement else ""
+            happened = Circumstances(asked, resumable=not why, not_resumed=why)
+            plan = plan_removal(observed, orphan.mark, happened)
             return View(plan, observed, memory)
 
         with _bound(orphan.name):

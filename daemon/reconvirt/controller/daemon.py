@@ -111,7 +111,10 @@ class Daemon:
             store=StateStore(config.state_directory),
             includes=self._source.includes,
         )
-        self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
+        self._glances = Glances(
+            *(self._link.current, config.glance_seconds, self._engine.hint),
+            also=self._engine.missing.look,
+        )
         self.desk = Desk(
             engine=self._engine,
             book=self._book,

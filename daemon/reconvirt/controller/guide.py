@@ -115,7 +115,8 @@ PHASES: Mapping[Phase, Advice] = {
     ),
     Phase.STALLED: Advice(
         "The same has failed five times in a row, and nothing has changed by it.",
-        "See libvirt's log; 'reconvirt reconcile {name}' tries it at once.",
+        "Provide what the message says is missing on this host: it is tried again within seconds. "
+        "Otherwise see libvirt's log; 'reconvirt reconcile {name}' tries it at once.",
     ),
     Phase.DRIFTED: Advice(
         "Something was changed by hand, and the policy `drift` is `report`.",

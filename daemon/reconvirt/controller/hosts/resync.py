@@ -81,8 +81,9 @@ class HostResync:
         own = self._census.survey((self._own,), marks=runs_here is not None)[_OWN]
         if isinstance(own, HostAnswer):
             self.own = own.identity
-            for uuid in _running(own) if runs_here is not None else ():
-                runs_here(uuid)
+            if runs_here is not None:
+                for uuid in _running(own):
+                    runs_here(uuid)
         try:
             known = self._known.others()
         except Unreadable as error:

@@ -14,11 +14,12 @@ import click
 
 from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
+from reconvirt.cli.state import store_of
 from reconvirt.cli.wanted import Wanted, connected, read_source
 from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.history import History
-from reconvirt.controller.holds import Holds
+from reconvirt.controller.holds import HoldStore
 from reconvirt.controller.hosts.house import House
 from reconvirt.controller.logs import configure
 from reconvirt.controller.outcome import Outcome, Phase
@@ -107,9 +108,10 @@ def _converge(
     def wake(name: str) -> None:
         engine.hint(name)
 
-    house = House(config, wake, lambda _name, _progress: None, history)
+    store = store_of(config)
+    house = House(config, wake, lambda _name, _progress: None, history, store)
     house.take(wanted.inventory.hosts)
-    holds = Holds(config.state_directory / "holds.json")
+    holds = HoldStore(store)
     around = surroundings_of(config, holds, history, house.placement, lambda: wanted.desired)
     engine = Engine(
         lambda: hypervisor,

@@ -11,6 +11,7 @@ import click
 from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
+from reconvirt.cli.state import store_of
 from reconvirt.cli.wanted import read_source
 from reconvirt.controller.holds import Hold
 from reconvirt.controller.hosts.claims import FencedHosts
@@ -51,7 +52,7 @@ def fenced(
         click.confirm(f"Is {name} off, or cut from network and storage, for sure?", abort=True)
     try:
         who = getpass.getuser()
-        FencedHosts(config.state_directory).add(name, Hold(reason, who, time.time()))
+        FencedHosts(store_of(config)).add(name, Hold(reason, who, time.time()))
     except OSError as error:
-        raise Failure(f"it cannot be kept: {error}") from error
+        raise Failure(f"it cannot be stored: {error}") from error
     output.console().print(f"{name} counts as off until it answers again")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from reconvirt.api.answering import answer_description
 from reconvirt.api.answers import DescriptionAnswer
+from reconvirt.cli.state import read_holds
 from reconvirt.cli.wanted import (
     Wanted,
     connected,
     find_overdrawn,
     observe,
     plan_one,
-    read_holds,
     read_source,
 )
 from reconvirt.controller.config import Config
@@ -97,7 +97,7 @@ def look(config: Config, name: str | None = None) -> Look:
         revision=wanted.snapshot.revision, problems=wanted.snapshot.problems, connected=True
     )
     for key, plan in plans.items():
-        hold = find_hold(holds, chosen[key])
+        hold = find_hold(holds, chosen[key], observed.get(key))
         other = wanted.inventory.destination(chosen[key], observed.get(key))
         outcome = _outcome(plan, observed.get(key), hold, other)
         manifest = wanted.snapshot.manifests[key]
@@ -112,7 +112,7 @@ def look(config: Config, name: str | None = None) -> Look:
         if key not in wanted.desired and read_mark(parse_xml(each.config)) is not None:
             message = "its manifest is gone or refused; it is left as it is"
             outcome = Outcome(key, Phase.UNMANAGED, message, Plan(key), observed=each)
-            book.update(outcome, figures=figures_of(each), hold=holds.get(key))
+            book.update(outcome, figures=figures_of(each), hold=holds.find(each.uuid, key))
     return Look(book.fleet(), wanted, observed)
 
 

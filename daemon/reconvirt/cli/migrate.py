@@ -12,6 +12,7 @@ import click
 from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
+from reconvirt.cli.state import store_of
 from reconvirt.cli.wanted import Wanted, read_source
 from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.domain.changes import Change, Plan
@@ -56,7 +57,7 @@ def migrate(
         raise click.UsageError("state --check NAME HOST, or --abort NAME")
     config = options.read_config(config_file, desired=desired, connect=connect)
     if abort:
-        _abort(name, config.connect, Journeys(config.state_directory))
+        _abort(name, config.connect, Journeys(store_of(config)))
         return
     wanted = read_source(config)
     findings = check_move(wanted, name, host or "", config.connect)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from reconvirt.cli.failure import Failure
+from reconvirt.cli.state import read_holds, store_of
 from reconvirt.controller.config import Config
-from reconvirt.controller.holds import Holds
 from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.source.choice import make_source
 from reconvirt.controller.source.tree import read_paths
@@ -68,7 +67,7 @@ def read_source(config: Config) -> Wanted:
     """
     if config.source.git is None:
         return read_wanted(config.desired, config=config)
-    return _wanted(make_source(config).read(), config)
+    return _wanted(make_source(config, store_of(config)).read(), config)
 
 
 def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
@@ -156,12 +155,6 @@ def find_overdrawn(wanted: Wanted, config: Config, hypervisor: Hypervisor | None
     counts = counts_here(read_holds(config), wanted.inventory.is_for_us)
     sizes = hypervisor.sizes if hypervisor else dict
     return overdrawn(wanted.desired, config.rules.totals, sizes, counts)
-
-
-def read_holds(config: Config) -> Holds:
-    """Which virtual servers are left alone, as far as we may read it."""
-    file = config.state_directory / "holds.json"
-    return Holds(file if os.access(file, os.R_OK) else None)
 
 
 def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Mapping[str, Observed]:

@@ -19,13 +19,14 @@ from reconvirt.controller.engine import Engine
 from reconvirt.controller.fleet import FleetView
 from reconvirt.controller.glance import Glances
 from reconvirt.controller.history import History
-from reconvirt.controller.holds import Holds
+from reconvirt.controller.holds import Hold, HoldStore
 from reconvirt.controller.hosts.house import House
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan, Verdict
 from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.service import Service, State
 from reconvirt.controller.source.choice import make_source, name_source
+from reconvirt.controller.state_store import StateStore
 from reconvirt.controller.status import StatusBook
 from reconvirt.controller.surroundings import find_hold, surroundings_of
 from reconvirt.domain.changes import Plan
@@ -33,6 +34,7 @@ from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.show import figures_of
 from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
+from reconvirt.manifest.identity import derive_uuid
 from reconvirt.manifest.model import Manifest, Snapshot
 from reconvirt.manifest.problem import Problem
 from reconvirt.metrics.service import MetricsService
@@ -60,10 +62,11 @@ class Daemon:
         self._orphans: Mapping[str, Orphan] = {}
         self._history = History()
         self._book = StatusBook()
-        self._holds = Holds(config.state_directory / "holds.json")
-        self._source = make_source(config, keep=True)
+        self._store = StateStore(config.state_directory)
+        self._holds = HoldStore(self._store)
+        self._source = make_source(config, self._store, keep=True)
         self._link = Link(config.connect, self._connected, self._heard)
-        self._house = House(config, self._hint, self._book.move, self._history)
+        self._house = House(config, self._hint, self._book.move, self._history, self._store)
         moves = self._house.migrations
         self._fleet = FleetView(
             lambda: self._link.up,
@@ -265,11 +268,19 @@ class Daemon:
         self._book.update(
             outcome,
             figures=figures_of(outcome.observed),
-            hold=find_hold(self._holds, known[1]) if known else self._holds.get(outcome.name),
+            hold=self._find_hold(outcome),
             manifest=str(manifest.position) if manifest else "",
             labels=manifest.labels if manifest else {},
             next_look=None if delay is None else time.time() + delay,
         )
+
+    def _find_hold(self, outcome: Outcome) -> Hold | None:
+        name, observed = outcome.name, outcome.observed
+        if (known := self._manifests.get(name)) is not None:
+            return find_hold(self._holds, known[1], observed)
+        orphan = self._orphans.get(name)
+        uuid = observed.uuid if observed else orphan.uuid if orphan else derive_uuid(name)
+        return self._holds.find(uuid, name)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

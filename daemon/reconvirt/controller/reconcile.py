@@ -15,10 +15,11 @@ from dataclasses import replace
 import structlog
 
 from reconvirt.controller.converge import Convergence, View
+from reconvirt.controller.holds import Hold
 from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan
-from reconvirt.controller.surroundings import Surroundings
+from reconvirt.controller.surroundings import Surroundings, find_hold
 from reconvirt.domain.actions import Start
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
@@ -90,11 +91,11 @@ class Reconciler:
 
         with _bound(desired.name):
             try:
-                hold = self._around.hold(desired)
+                hold = self._find_hold(desired, hypervisor)
                 if hold is not None:
                     view, message = look(), f"left alone: {hold}"
                     held = (desired.name, Phase.HELD, message, view.plan)
-                    return Outcome(*held, observed=view.observed, hold=hold)
+                    return Outcome(*held, observed=view.observed, hold=str(hold))
                 if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
                     return elsewhere
                 outcome = self._converge(desired.name, look, hypervisor, desired.priority)
@@ -108,6 +109,13 @@ class Reconciler:
                 self._around.shares.done(desired.name)
             memory = self._memories.get(desired.name)
             return memory.watch(outcome) if memory else outcome
+
+    def _find_hold(self, desired: Desired, hypervisor: Hypervisor) -> Hold | None:
+        """Why it is left alone, whatever its manifest calls it; None if it is not."""
+        holds = self._around.holds
+        if holds.empty:
+            return find_hold(holds, desired)
+        return find_hold(holds, desired, hypervisor.observe(desired.name, desired.uuid))
 
     def _judge(
         self,

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from reconvirt.controller.config import Config
 from reconvirt.controller.dumps import NO_DUMPS, DumpDirectory
 from reconvirt.controller.history import History
-from reconvirt.controller.holds import Hold, Holds
+from reconvirt.controller.holds import BY_MANIFEST, Hold, HoldStore
 from reconvirt.controller.hosts.dependencies import Afar
 from reconvirt.controller.hosts.placement import Placement
 from reconvirt.controller.shares import Shares
 from reconvirt.controller.starts import StartGate
+from reconvirt.controller.state_store import StateStore
 from reconvirt.domain.desired import Desired
+from reconvirt.domain.observed import Observed
 from reconvirt.domain.rules import NO_RULES, HostRules
 
 
@@ -25,7 +27,7 @@ class Surroundings:
         rules: what it allows in manifests.
         dumps: where crashed guests are dumped to.
         not_yet: why a virtual server must wait with its start; "" if it need not.
-        hold: why a virtual server is left alone; None if it is not.
+        holds: which virtual servers are left alone.
         gate: lets only so many start at a time.
         on_step: is told which step is being taken, and "" when it has ended.
         history: is told what happens.
@@ -37,7 +39,7 @@ class Surroundings:
     rules: HostRules = NO_RULES
     dumps: DumpDirectory = NO_DUMPS
     not_yet: Callable[[Desired], str] = lambda _desired: ""
-    hold: Callable[[Desired], str | None] = lambda desired: desired.hold
+    holds: HoldStore = field(default_factory=lambda: HoldStore(StateStore()))
     gate: StartGate = field(default_factory=lambda: StartGate(1_000_000))
     on_step: Callable[[str, str], None] = lambda _name, _verb: None
     history: History = field(default_factory=History)
@@ -48,7 +50,7 @@ class Surroundings:
 
 def surroundings_of(
     config: Config,
-    holds: Holds,
+    holds: HoldStore,
     history: History,
     placement: Placement,
     wanted: Callable[[], Mapping[str, Desired]],
@@ -65,25 +67,32 @@ def surroundings_of(
     return Surroundings(
         rules=config.rules,
         dumps=DumpDirectory(config.dump_directory, config.most_dumps),
-        hold=lambda desired: _word(find_hold(holds, desired)),
+        holds=holds,
         history=history,
         shares=Shares(wanted, counts_here(holds, placement.is_for_us)),
         placement=placement,
     )
 
 
-def counts_here(holds: Holds, is_for_us: Callable[[Desired], bool]) -> Callable[[Desired], bool]:
+def counts_here(
+    holds: HoldStore, is_for_us: Callable[[Desired], bool]
+) -> Callable[[Desired], bool]:
     """Whether a virtual server may be started or changed here: it is for us, and not held."""
     return lambda desired: is_for_us(desired) and find_hold(holds, desired) is None
 
 
-def find_hold(holds: Holds, desired: Desired) -> Hold | None:
-    """Why a virtual server is left alone: a person has said so, or its manifest does."""
-    kept = holds.get(desired.name)
-    if kept is None and desired.hold is not None:
-        return Hold(desired.hold, "manifest", 0.0)
-    return kept
+def find_hold(holds: HoldStore, desired: Desired, observed: Observed | None = None) -> Hold | None:
+    """Why a virtual server is left alone: a person has said so, or its manifest does.
 
-
-def _word(hold: Hold | None) -> str | None:
-    return None if hold is None else str(hold)
+    Args:
+        holds: the holds of this host.
+        desired: what its manifest wants.
+        observed: what libvirt has of it; None if nothing, or if that was not asked for.
+    """
+    uuid = observed.uuid if observed else desired.expected_uuid
+    found = holds.find(uuid, desired.name)
+    if found is None and observed is not None and observed.name != desired.name:
+        found = holds.find(uuid, observed.name)
+    if found is None and desired.hold is not None:
+        found = Hold(desired.hold, BY_MANIFEST, 0.0)
+    return found

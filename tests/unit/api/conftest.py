@@ -19,8 +19,9 @@ from reconvirt.controller.config.model import PageSettings, SocketSettings
 from reconvirt.controller.desk import Desk
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.history import History
-from reconvirt.controller.holds import Holds
+from reconvirt.controller.holds import HoldStore
 from reconvirt.controller.pruner import Pruner
+from reconvirt.controller.state_store import StateStore
 from reconvirt.controller.status import StatusBook
 from reconvirt.domain.desired import desire
 from reconvirt.hypervisor.connection import Hypervisor
@@ -42,7 +43,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
         engine=engine,
         book=book,
         history=history,
-        holds=Holds(tmp_path / "holds.json"),
+        holds=HoldStore(StateStore(tmp_path)),
         pruner=Pruner(lambda: hypervisor, "desired", history, lambda _orphans, _verdict: None),
         hypervisor=lambda: hypervisor,
         manifests=lambda: manifests,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from reconvirt.controller.holds import Hold
 from reconvirt.controller.hosts.census import Answer, Round
 from reconvirt.controller.hosts.claims import ASKING, FREE, FencedHosts, InventoryClaims
 from reconvirt.controller.hosts.copies import Copies
+from reconvirt.controller.state_store import Document, StateStore
 from reconvirt.domain.observed import State
 
 UUID = "8f1c6a0e-5d0b-4c36-9d0e-6b0f6c1f2a11"
@@ -78,18 +81,43 @@ def sure(answers: dict[str, Answer]) -> tuple[str, bool]:
 
 def test_fenced_hosts_are_kept(tmp_path: Path) -> None:
     """Until they answer."""
-    FencedHosts(tmp_path).add("b", Hold("power is off", "me", 1.0))
+    FencedHosts(StateStore(tmp_path)).add("b", Hold("power is off", "me", 1.0))
 
-    assert {"b"} == FencedHosts(tmp_path).names()
-    FencedHosts(tmp_path).release("b")
-    assert not FencedHosts(tmp_path).names()
+    assert {"b"} == FencedHosts(StateStore(tmp_path)).names()
+    FencedHosts(StateStore(tmp_path)).release("b")
+    assert not FencedHosts(StateStore(tmp_path)).names()
+
+
+def test_no_host_counts_as_fenced_where_that_cannot_be_read(tmp_path: Path) -> None:
+    """And none is fenced over it."""
+    fenced = FencedHosts(StateStore(tmp_path))
+    fenced.add("b", Hold("power is off", "me", 1.0))
+    (tmp_path / Document.FENCES).write_text("{", encoding="utf-8")
+
+    assert not fenced.names()
+    fenced.release("b")
+    with pytest.raises(OSError, match="cannot be read"):
+        fenced.add("c", Hold("power is off", "me", 1.0))
+    assert "{" == (tmp_path / Document.FENCES).read_text(encoding="utf-8")
+
+
+def test_a_fence_of_one_process_and_the_end_of_one_of_another(tmp_path: Path) -> None:
+    """Neither undoes the other."""
+    daemon, command = FencedHosts(StateStore(tmp_path)), FencedHosts(StateStore(tmp_path))
+    daemon.add("b", Hold("power is off", "me", 1.0))
+    assert {"b"} == command.names()
+
+    daemon.release("b")
+    command.add("c", Hold("power is off", "me", 1.0))
+
+    assert {"c"} == daemon.names() == FencedHosts(StateStore(tmp_path)).names()
 
 
 def test_made_images_are_kept(tmp_path: Path) -> None:
     """By virtual server and host, until they are nobody's to remove."""
-    Copies(tmp_path).note(UUID, "b", ("/srv/a",))
+    Copies(StateStore(tmp_path)).note(UUID, "b", ("/srv/a",))
 
-    again = Copies(tmp_path)
+    again = Copies(StateStore(tmp_path))
     assert (("/srv/a",), ()) == (again.made(UUID, "b"), again.made(UUID, "c"))
     again.arrived(UUID)
-    assert () == Copies(tmp_path).made(UUID, "b")
+    assert () == Copies(StateStore(tmp_path)).made(UUID, "b")

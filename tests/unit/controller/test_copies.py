@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconvirt.controller.hosts.copies import Copies
+from reconvirt.controller.state_store import Document, StateStore
 from reconvirt.domain.migration import CopiedImage
 from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError, OperationFailed
 
@@ -44,7 +45,7 @@ class Host:
 
 def test_all_are_made_and_removed_again(tmp_path: Path) -> None:
     """As long as they are nobody's."""
-    host, copies = Host("/srv/other"), Copies(tmp_path)
+    host, copies = Host("/srv/other"), Copies(StateStore(tmp_path))
 
     assert "" == copies.make(host, UUID, "b", IMAGES)
     assert ("/srv/a", "/srv/b", "/srv/c") == copies.made(UUID, "b")
@@ -56,7 +57,7 @@ def test_all_are_made_and_removed_again(tmp_path: Path) -> None:
 
 def test_where_something_stands_nothing_is_made(tmp_path: Path) -> None:
     """All are looked for before the first is made."""
-    host, copies = Host("/srv/c"), Copies(tmp_path)
+    host, copies = Host("/srv/c"), Copies(StateStore(tmp_path))
 
     assert "/srv/c" == copies.make(host, UUID, "b", IMAGES)
     assert ({"/srv/c"}, ()) == (host.files, copies.made(UUID, "b"))
@@ -64,7 +65,7 @@ def test_where_something_stands_nothing_is_made(tmp_path: Path) -> None:
 
 def test_what_comes_meanwhile_is_not_ours(tmp_path: Path) -> None:
     """It stays when the rest is removed."""
-    host, copies = Host(), Copies(tmp_path)
+    host, copies = Host(), Copies(StateStore(tmp_path))
     host.meanwhile = lambda path: host.files.add("/srv/b") if path == "/srv/b" else None
 
     assert "/srv/b" == copies.make(host, UUID, "b", IMAGES)
@@ -84,14 +85,28 @@ def test_what_could_not_be_made_is_not_ours(
     tmp_path: Path, error: HypervisorError, made: tuple[str, ...]
 ) -> None:
     """A person may put it there then; only where nobody knows it counts as made."""
-    copies = Copies(tmp_path)
+    copies = Copies(StateStore(tmp_path))
 
     def fail(path: str) -> None:
         if path == "/srv/b":
-            assert ("/srv/a", "/srv/b") == Copies(tmp_path).made(UUID, "b")
+            assert ("/srv/a", "/srv/b") == Copies(StateStore(tmp_path)).made(UUID, "b")
             raise error
 
     with pytest.raises(type(error)):
         copies.make(Host(meanwhile=fail), UUID, "b", IMAGES)
 
-    assert made == Copies(tmp_path).made(UUID, "b")
+    assert made == Copies(StateStore(tmp_path)).made(UUID, "b")
+
+
+def test_where_it_cannot_be_read_nothing_is_removed(tmp_path: Path) -> None:
+    """And nothing more is made."""
+    host, copies = Host(), Copies(StateStore(tmp_path))
+    copies.make(host, UUID, "b", IMAGES[:1])
+    (tmp_path / Document.COPIED_IMAGES).write_text("{", encoding="utf-8")
+
+    copies.remove(host, UUID, "b")
+    copies.arrived(UUID)
+    with pytest.raises(OSError, match="cannot be read"):
+        copies.make(host, UUID, "b", IMAGES[1:])
+
+    assert {"/srv/a"} == host.files

@@ -13,6 +13,7 @@ from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.controller.hosts.migrations import Migrations, Standing
 from reconvirt.controller.hosts.move import End, Move, Report
+from reconvirt.controller.state_store import StateStore
 from reconvirt.domain.desired import NOTHING, Desired
 from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest
@@ -29,7 +30,7 @@ class Away:
     def __init__(self, state_directory: Path) -> None:
         self.history = History()
         self.woken = threading.Semaphore(0)
-        self.journeys = Journeys(state_directory)
+        self.journeys = Journeys(StateStore(state_directory))
         self.may_go_on = threading.Event()
         self.may_go_on.set()
         self.migrations = Migrations(
@@ -38,7 +39,7 @@ class Away:
             lambda _name: self.woken.release(),
             lambda _name, _progress: self.go_on(),
             self.history,
-            Copies(state_directory),
+            Copies(StateStore(state_directory)),
             self.journeys,
         )
 
@@ -116,7 +117,7 @@ def test_what_cannot_be_kept_is_not_begun(tmp_path: Path) -> None:
         away.migrations.move(LEAVES)
         assert away.woken.acquire(timeout=30)
         found = away.migrations.move(LEAVES)
-        assert "cannot be kept" in found.message
+        assert "cannot be stored" in found.message
 
 
 def test_what_a_person_has_ended_while_no_daemon_ran_is_not_begun_again(
@@ -128,8 +129,8 @@ def test_what_a_person_has_ended_while_no_daemon_ran_is_not_begun_again(
         return Report(End.MOVED, "begun") if move.begins else Report(End.STAYED, "it is here")
 
     monkeypatch.setattr(Move, "run", run)
-    Journeys(tmp_path).send("web1", "b")
-    Journeys(tmp_path).wish("web1", end=True)
+    Journeys(StateStore(tmp_path)).send("web1", "b")
+    Journeys(StateStore(tmp_path)).wish("web1", end=True)
     away = Away(tmp_path)
 
     away.migrations.move(LEAVES)
@@ -151,7 +152,7 @@ def test_a_daemon_that_ends_leaves_the_wish_to_the_next(
     monkeypatch.setattr(Move, "run", lambda _move: None)
     away = Away(tmp_path)
     monkeypatch.setattr(away.migrations, "_wake", lambda _name: pytest.fail("it goes on"))
-    journeys = Journeys(tmp_path)
+    journeys = Journeys(StateStore(tmp_path))
     journeys.wish("web1", end=True)
 
     away.migrations.move(LEAVES)

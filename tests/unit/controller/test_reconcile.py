@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from reconvirt.controller.holds import Hold, HoldStore
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.reconcile import Reconciler
 from reconvirt.controller.requests import ASK_AGAIN_SECONDS, MOST_REQUESTS
 from reconvirt.controller.starts import StartGate
+from reconvirt.controller.state_store import StateStore
 from reconvirt.controller.surroundings import Surroundings
 from reconvirt.domain.actions import (
     Action,
@@ -418,10 +420,10 @@ def test_what_must_run_before_is_asked_of_one_that_is_to_be_started(
 @pytest.mark.parametrize("why", ["shall be off", "waits for db", "is held"])
 def test_one_that_does_not_start_any_more_keeps_no_other_waiting(why: str) -> None:
     """Its turn would never come, nor that of those behind it."""
-    gate, reasons = StartGate(1), {"hold": "", "not_yet": ""}
+    gate, reasons, holds = StartGate(1), {"not_yet": ""}, HoldStore(StateStore())
     around = Surroundings(
         gate=gate,
-        hold=lambda _desired: reasons["hold"] or None,
+        holds=holds,
         not_yet=lambda _desired: reasons["not_yet"],
     )
     desired = wanted(spec())
@@ -431,7 +433,8 @@ def test_one_that_does_not_start_any_more_keeps_no_other_waiting(why: str) -> No
     assert (Phase.WAITING, "others" in waits.message) == (waits.phase, True)
     assert not gate.enter("next", -1)
 
-    reasons |= {"hold": why} if why == "is held" else {}
+    if why == "is held":
+        holds.add(desired.expected_uuid, NAME, Hold(why, "anna", 0.0), confirmed=True)
     reasons |= {"not_yet": why} if why == "waits for db" else {}
     reconciler.reconcile(wanted(spec(state="shutoff")) if why == "shall be off" else desired)
     gate.leave("first")

@@ -7,13 +7,17 @@ one at once, at least the second to ask sees the other's definition, and leaves 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from reconvirt.controller.holds import Hold, Holds
+import structlog
+
+from reconvirt.controller.holds import Hold
 from reconvirt.controller.hosts.census import Census, Round
+from reconvirt.controller.state_store import Document, StateStore, Unreadable
 from reconvirt.domain.observed import State
+
+_log = structlog.get_logger(__name__)
 
 ASKING = "the other hosts are being asked whether they have it"
 
@@ -122,22 +126,38 @@ def _told(host: str, state: State, reason: str) -> str:
 class FencedHosts:
     """The hosts that a person, or a fencing tool, has made sure of to be off.
 
-    Kept in a file, so that the command and the daemon agree; a host that answers again is taken
+    They are stored, so that the command and the daemon agree; a host that answers again is taken
     out.
+
+    Args:
+        store: where they are stored.
     """
 
-    def __init__(self, state_directory: Path) -> None:
-        self._file = state_directory / "fenced.json"
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
 
     def names(self) -> frozenset[str]:
-        """Those that are."""
-        return frozenset(Holds(self._file).all())
+        """Those that are; none where they cannot be read, which the store reports."""
+        try:
+            return frozenset(self._store.read(Document.FENCES))
+        except Unreadable:
+            return frozenset()
 
     def add(self, name: str, hold: Hold) -> None:
-        """Take one in; raises OSError if it cannot be kept."""
-        Holds(self._file).add(name, hold)
+        """Take one in.
+
+        Raises:
+            OSError: it cannot be stored.
+        """
+        with self._store.change(Document.FENCES) as entries:
+            entries[name] = asdict(hold)
 
     def release(self, name: str) -> None:
-        """Take one out."""
-        if name in self.names():
-            Holds(self._file).release(name)
+        """Take one out; it is tried again when the host answers again."""
+        if name not in self.names():
+            return
+        try:
+            with self._store.change(Document.FENCES) as entries:
+                entries.pop(name, None)
+        except OSError as error:
+            _log.error("not stored", document=Document.FENCES, host=name, error=str(error))

@@ -1,37 +1,42 @@
 """Which images were made at other hosts for storage that is copied there.
 
-Kept in a file, so that a daemon that was killed knows what it may remove; no other image is ever
-removed.
+Stored, so that a daemon that was killed knows what it may remove; no other image is ever removed.
+Where that cannot be read, none is.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
-from pathlib import Path
 
-from reconvirt.controller.kept import read_kept, write_kept
+import structlog
+
+from reconvirt.controller.state_store import Document, StateStore, Unreadable
 from reconvirt.domain.migration import CopiedImage
 from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError
 from reconvirt.hypervisor.moving import Host
+
+_log = structlog.get_logger(__name__)
 
 
 class Copies:
     """The images that were made, and are no virtual server's yet.
 
     Args:
-        state_directory: where they are kept.
+        store: where they are stored.
     """
 
-    def __init__(self, state_directory: Path) -> None:
-        self._file = state_directory / "copies.json"
-        self._lock = threading.Lock()
-        self._kept: dict[str, list[str]] | None = None
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
 
     def made(self, uuid: str, host: str) -> tuple[str, ...]:
-        """The paths of those that were made for a virtual server at a host."""
-        with self._lock:
-            return tuple(self._read().get(f"{uuid} {host}", ()))
+        """The paths of those that were made for a virtual server at a host.
+
+        None are known where that cannot be read, which the store reports: nothing is removed then.
+        """
+        try:
+            return tuple(self._store.read(Document.COPIED_IMAGES).get(f"{uuid} {host}", ()))
+        except Unreadable:
+            return ()
 
     def make(
         self, there: Host, uuid: str, host: str, images: Iterable[tuple[CopiedImage, int]]
@@ -89,28 +94,21 @@ class Copies:
         Raises:
             OSError: it cannot be kept.
         """
-        with self._lock:
-            kept = self._read()
-            kept.pop(f"{uuid} {host}", None)
+        with self._store.change(Document.COPIED_IMAGES) as entries:
+            entries.pop(f"{uuid} {host}", None)
             if paths:
-                kept[f"{uuid} {host}"] = list(paths)
-            self._write(kept)
+                entries[f"{uuid} {host}"] = list(paths)
 
     def arrived(self, uuid: str) -> None:
         """A virtual server is no longer here: what was made for it is its own now."""
-        with self._lock:
-            kept = self._read()
-            gone = [key for key in kept if key.startswith(f"{uuid} ")]
-            for key in gone:
-                del kept[key]
-            if gone:
-                self._write(kept)
-
-    def _read(self) -> dict[str, list[str]]:
-        if self._kept is None:
-            self._kept = read_kept(self._file)
-        return dict(self._kept or {})
-
-    def _write(self, kept: dict[str, list[str]]) -> None:
-        write_kept(self._file, kept)
-        self._kept = kept
+        try:
+            known = self._store.read(Document.COPIED_IMAGES)
+            if not any(key.startswith(f"{uuid} ") for key in known):
+                return
+            with self._store.change(Document.COPIED_IMAGES) as entries:
+                for key in [key for key in entries if key.startswith(f"{uuid} ")]:
+                    del entries[key]
+        except OSError as error:
+            # It is tried again at the next look; until then nothing of it is removed, as it is
+            # not here.
+            _log.error("not stored", document=Document.COPIED_IMAGES, error=str(error))

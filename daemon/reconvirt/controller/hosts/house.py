@@ -16,6 +16,7 @@ from reconvirt.controller.hosts.etcd_claims import EtcdClaims
 from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.controller.hosts.migrations import Migrations
 from reconvirt.controller.hosts.placement import Placement
+from reconvirt.controller.state_store import StateStore
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest
@@ -29,6 +30,7 @@ class House:
         wake: called with the name of a virtual server of which there is something new.
         on_progress: told how far each migration is.
         history: told what happens.
+        store: what must outlive the process.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class House:
         wake: Callable[[str], None],
         on_progress: Callable[[str, Progress | None], None],
         history: History,
+        store: StateStore,
     ) -> None:
         self._inventory = Inventory(config.own_host)
-        self.fenced = FencedHosts(config.state_directory)
+        self.fenced = FencedHosts(store)
         self.census = Census(lambda: self._inventory.others, wake)
         self.afar = Afar(lambda: self._inventory, wake)
         self.migrations = Migrations(
@@ -48,8 +51,8 @@ class House:
             wake,
             on_progress,
             history,
-            Copies(config.state_directory),
-            Journeys(config.state_directory),
+            Copies(store),
+            Journeys(store),
         )
         asking = InventoryClaims(self.census, self.fenced.names, self.fenced.release)
         claims: Claims = asking

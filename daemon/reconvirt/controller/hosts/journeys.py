@@ -8,30 +8,41 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
-from reconvirt.controller.kept import read_kept, write_kept
+from reconvirt.controller.state_store import Document, StateStore, Unreadable
 from reconvirt.domain.desired import Desired
 
 _log = structlog.get_logger(__name__)
 
 
 class Journeys:
-    """Kept in a file, by the names of virtual servers.
+    """Stored, by the names of virtual servers.
 
     Args:
-        state_directory: where it is.
+        store: where it is stored.
     """
 
-    def __init__(self, state_directory: Path) -> None:
-        self._file = state_directory / "journeys.json"
-        self._wishes = state_directory / "to-end.json"
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
         self._lock = threading.Lock()
-        self._wishing = threading.Lock()
-        self._kept: dict[str, Any] | None = None
+        self._unsaved: dict[str, dict[str, Any]] = {}
+
+    @property
+    def unreadable(self) -> str:
+        """Why it is not known which migrations were begun or are to end; "" if it is known.
+
+        Until it is, none may be begun, carried on or cleaned up after.
+        """
+        try:
+            self._store.read(Document.MIGRATIONS)
+            self._store.read(Document.ABORT_REQUESTS)
+        except Unreadable as error:
+            return f"no migration is begun or carried on: {error}"
+        return ""
 
     def host(self, name: str) -> str:
         """The host to which a virtual server was sent last; "" where it is not known."""
@@ -43,7 +54,7 @@ class Journeys:
         return "" if kept.get("arrived") else str(kept.get("host", ""))
 
     def send(self, name: str, host: str) -> None:
-        """It is sent to a host; raises OSError if that cannot be kept."""
+        """It is sent to a host; raises OSError if that cannot be stored."""
         self._note(name, {"host": host})
 
     def arrive(self, name: str, host: str) -> None:
@@ -67,63 +78,84 @@ class Journeys:
     def wish(self, name: str, *, end: bool) -> None:
         """A person wants its migration to end, or does not any more.
 
-        The command says so in a file of its own: a daemon that has found the migration under way is
-        not told by libvirt who has ended it.
+        The command says so in a document of its own: a daemon that has found the migration under
+        way is not told by libvirt who has ended it.
 
         Raises:
-            OSError: that cannot be kept.
+            OSError: that cannot be stored.
         """
-        with self._wishing:
-            wishes = read_kept(self._wishes) or {}
-            write_kept(self._wishes, _with(wishes, name, True if end else None))
+        with self._store.change(Document.ABORT_REQUESTS) as entries:
+            entries.pop(name, None)
+            if end:
+                entries[name] = True
 
     def wished(self, name: str) -> bool:
-        """Whether a person wants its migration to end."""
-        return name in (read_kept(self._wishes) or {})
+        """Whether a person wants its migration to end.
+
+        Raises:
+            OSError: that cannot be read.
+        """
+        return name in self._store.read(Document.ABORT_REQUESTS)
 
     def take_wish(self, name: str) -> bool:
-        """Whether a person wanted its migration to end, which it has."""
-        if not self.wished(name):
+        """Whether a person wanted its migration to end, which it has.
+
+        What cannot be read stays for the time when it can.
+        """
+        try:
+            if not self.wished(name):
+                return False
+        except Unreadable:
             return False
         try:
             self.wish(name, end=False)
         except OSError as error:
-            _log.error("not kept", file=str(self._wishes), virtual_server=name, error=str(error))
+            _log.error(
+                "not stored",
+                document=Document.ABORT_REQUESTS,
+                virtual_server=name,
+                error=str(error),
+            )
         return True
 
-    def _of(self, name: str) -> dict[str, Any]:
+    def _of(self, name: str) -> Mapping[str, Any]:
         with self._lock:
-            found: dict[str, Any] = self._read().get(name, {})
-            return found
+            if name in self._unsaved:
+                return self._unsaved[name]
+        try:
+            found: Mapping[str, Any] = self._store.read(Document.MIGRATIONS).get(name, {})
+        except Unreadable:
+            return {}
+        return found
 
     def _keep(self, name: str, what: dict[str, Any]) -> None:
         try:
             self._note(name, what)
+        except Unreadable:
+            # The store reports it, and what is in the file counts again once it can be read.
+            return
         except OSError as error:
-            # It holds as long as this daemon lives.
+            # It is known as long as this daemon lives.
             with self._lock:
-                self._kept = _with(self._read(), name, what)
-            _log.error("not kept", file=str(self._file), virtual_server=name, error=str(error))
+                fresh = self._unsaved.get(name) != what
+                self._unsaved[name] = what
+            if fresh:
+                _log.error(
+                    "not stored",
+                    document=Document.MIGRATIONS,
+                    virtual_server=name,
+                    error=str(error),
+                )
 
     def _note(self, name: str, what: dict[str, Any]) -> None:
+        if name not in self._unsaved and self._of(name) == what and not self.unreadable:
+            return
+        with self._store.change(Document.MIGRATIONS) as entries:
+            entries.pop(name, None)
+            if what:
+                entries[name] = what
         with self._lock:
-            kept = self._read()
-            if kept.get(name, {}) == what:
-                return
-            kept = _with(kept, name, what)
-            write_kept(self._file, kept)
-            self._kept = kept
-
-    def _read(self) -> dict[str, Any]:
-        if self._kept is None:
-            # One that cannot be read is told once: it is asked at each look.
-            self._kept = read_kept(self._file) or {}
-        return dict(self._kept)
-
-
-def _with(kept: dict[str, Any], name: str, what: Any) -> dict[str, Any]:
-    """What is kept, with this of one virtual server; nothing of it if there is nothing to say."""
-    return {**{each: kept[each] for each in kept if each != name}, **({name: what} if what else {})}
+            self._unsaved.pop(name, None)
 
 
 def _digest(desired: Desired) -> str:

@@ -21,6 +21,7 @@ from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest
 from reconvirt.metrics.fleet import Migration
 
+_AGAIN_SECONDS = 60.0
 _PHASES = {End.MOVED: "succeeded", End.FULL: "waiting"}
 """What has not failed, by the words of the metrics."""
 
@@ -117,8 +118,9 @@ class Migrations:
                 return Standing(_told(move), underway=True)
             # What an earlier process has begun may go on, whatever the manifest says by now.
             sent = inventory.hosts.get(self._journeys.underway(desired.name))
-            if sent is None and (ended := self._journeys.ended(desired)):
-                return Standing(ended, report=Report(End.REFUSED, ended))
+            ended = "" if sent is not None else self._journeys.ended(desired)
+            if ended or (ended := self._journeys.unreadable):
+                return _refused(ended)
             if (pause := self._pause(wanted)) is not None:
                 return pause
             past = self._past.get(desired.name)
@@ -190,6 +192,13 @@ class Migrations:
         if past is None or past.wanted != wanted or now >= past.not_before:
             return None
         return Standing(past.report.message, False, past.not_before - now, past.report)
+
+    def unknown(self) -> str:
+        """Why it is not known what was migrated, so that nothing may follow from it; "" if it is.
+
+        Then a guest that a migration may have left behind must not be resumed or undefined.
+        """
+        return self._journeys.unreadable
 
     def sent(self, name: str) -> str:
         """The host to which a virtual server was sent last; "" where it is not known."""
@@ -272,7 +281,7 @@ class Migrations:
                 move.begins = False
             report = move.run()
         except OSError as error:
-            report = Report(End.UNSURE, f"what is to be known of it cannot be kept: {error}")
+            report = Report(End.UNSURE, f"it cannot be stored that it is begun: {error}")
         except Exception:  # noqa: BLE001 - the slot must be free again, whatever happens
             _log.exception("unexpected error, please report it", virtual_server=move.name)
             report = Report(End.UNSURE, "an unexpected error, see the log")
@@ -312,6 +321,10 @@ def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:
         remaining_bytes=progress.remaining,
         expected_end_seconds=progress.expected_end if phase == "running" else None,
     )
+
+
+def _refused(why: str) -> Standing:
+    return Standing(why, again_after=_AGAIN_SECONDS, report=Report(End.REFUSED, why))
 
 
 def _told(move: Move) -> str:

@@ -15,7 +15,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import structlog
+
 from reconvirt.controller.state_store import Document, StateStore, Unreadable
+
+_log = structlog.get_logger(__name__)
 
 BY_MANIFEST, BY_US = "manifest", "reconvirt"
 """Who set a hold, where that is not a person."""
@@ -158,18 +162,22 @@ class HoldStore:
     def observed(self, virtual_servers: Mapping[str, str]) -> None:
         """Take over uuids and names as libvirt has them: a hold stays with its uuid.
 
+        What cannot be stored is logged, and tried again the next time.
+
         Args:
             virtual_servers: names by uuid.
-
-        Raises:
-            OSError: it cannot be stored; nothing has changed.
         """
-        if not _to_bind(self._read(), virtual_servers):
-            return
-        with self._change() as entries:
-            for key, uuid in _to_bind(entries, virtual_servers).items():
-                entry = replace(entries.pop(key), name=virtual_servers[uuid], provisional=False)
-                _merge(entries, uuid, entry)
+        try:
+            if not _to_bind(self._read(), virtual_servers):
+                return
+            with self._change() as entries:
+                for key, uuid in _to_bind(entries, virtual_servers).items():
+                    entry = replace(entries.pop(key), name=virtual_servers[uuid], provisional=False)
+                    _merge(entries, uuid, entry)
+        except Unreadable:
+            return  # The store reports it, and everything is held.
+        except OSError as error:
+            _log.error("not stored", document=Document.HOLDS, error=str(error))
 
     @contextmanager
     def _change(self) -> Iterator[dict[str, _Entry]]:

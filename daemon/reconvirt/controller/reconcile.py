@@ -98,7 +98,7 @@ class Reconciler:
                     return Outcome(*held, observed=view.observed, hold=str(hold))
                 if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
                     return elsewhere
-                outcome = self._converge(desired.name, look, hypervisor, desired.priority)
+                outcome = self._converge(desired.name, look, hypervisor, desired)
                 outcome = self._told(desired, outcome)
             except HypervisorDown:
                 raise
@@ -115,7 +115,10 @@ class Reconciler:
         holds = self._around.holds
         if holds.empty:
             return find_hold(holds, desired)
-        return find_hold(holds, desired, hypervisor.observe(desired.name, desired.uuid))
+        observed = hypervisor.observe(desired.name, desired.uuid)
+        if observed is not None:
+            holds.observed({observed.uuid: observed.name})
+        return find_hold(holds, desired, observed)
 
     def _judge(
         self,
@@ -155,7 +158,7 @@ class Reconciler:
             plan = make_plan(bare, observed, memory.hindrances)
             return View(Plan(desired.name, only_detaching(plan, desired)), observed, memory)
 
-        outcome = self._converge(desired.name, look_at_hotplug, hypervisor)
+        outcome = self._converge(desired.name, look_at_hotplug, hypervisor, desired)
         return None if outcome.phase is Phase.CONVERGED else outcome
 
     def remove(self, orphan: Orphan) -> Outcome:
@@ -177,7 +180,13 @@ class Reconciler:
             return View(plan, observed, memory)
 
         with _bound(orphan.name):
-            outcome = self._converge(orphan.name, look, hypervisor)
+            holds = self._around.holds
+            holds.observed({orphan.uuid: orphan.name})
+            if (hold := holds.find(orphan.uuid, orphan.name)) is not None:
+                view, message = look(), f"its manifest is gone; it is left alone: {hold}"
+                held = (orphan.name, Phase.HELD, message, view.plan)
+                return Outcome(*held, observed=view.observed, hold=str(hold))
+            outcome = self._converge(orphan.name, look, hypervisor, None, orphan)
         if outcome.phase is Phase.CONVERGED:
             done = "is undefined" if outcome.observed is None else "is shut off"
             return replace(
@@ -208,6 +217,7 @@ class Reconciler:
         """Forget what was asked for and what has failed: somebody has said to try again."""
         if (memory := self._memories.get(name)) is not None:
             memory.try_anew()
+            self._around.guard.budget.reset(memory.uuid)
         if self._around.placement is not None:
             self._around.placement.try_anew(name)
 
@@ -217,10 +227,16 @@ class Reconciler:
             memory.requests.refuse(alias)
 
     def _converge(
-        self, name: str, look: Callable[[], View], hypervisor: Hypervisor, priority: int = 0
+        self,
+        name: str,
+        look: Callable[[], View],
+        hypervisor: Hypervisor,
+        desired: Desired | None,
+        orphan: Orphan | None = None,
     ) -> Outcome:
-        around, stopping, clock = self._around, self._stopping, self._clock
-        return Convergence(name, look, hypervisor, around, stopping, clock, priority).run()
+        context = (hypervisor, self._around, self._stopping, self._clock)
+        priority = desired.priority if desired else 0
+        return Convergence(name, look, *context, priority, desired, orphan).run()
 
     def _remember(self, name: str, desired: Desired | None, observed: Observed | None) -> Memory:
         """What is known of this virtual server since its last start."""

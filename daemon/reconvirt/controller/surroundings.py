@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from reconvirt.controller.config import Config
 from reconvirt.controller.dumps import NO_DUMPS, DumpDirectory
+from reconvirt.controller.guard import Guard
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import BY_MANIFEST, Hold, HoldStore
 from reconvirt.controller.hosts.dependencies import Afar
 from reconvirt.controller.hosts.placement import Placement
+from reconvirt.controller.prune import Orphan
 from reconvirt.controller.shares import Shares
 from reconvirt.controller.starts import StartGate
 from reconvirt.controller.state_store import StateStore
+from reconvirt.controller.write_budget import WriteBudget
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.rules import NO_RULES, HostRules
@@ -34,6 +38,7 @@ class Surroundings:
         shares: decides who may have how much of it.
         placement: knows what is another host's; None where there are no others.
         afar: knows what runs on other hosts; None where there are no others.
+        guard: makes the writing calls.
     """
 
     rules: HostRules = NO_RULES
@@ -46,6 +51,7 @@ class Surroundings:
     shares: Shares = field(default_factory=Shares)
     placement: Placement | None = None
     afar: Afar | None = None
+    guard: Guard = field(default_factory=Guard)
 
 
 def surroundings_of(
@@ -54,6 +60,7 @@ def surroundings_of(
     history: History,
     placement: Placement,
     wanted: Callable[[], Mapping[str, Desired]],
+    removals: Callable[[], Mapping[str, Orphan]] = dict,
 ) -> Surroundings:
     """What the configuration of a host says of it.
 
@@ -63,6 +70,7 @@ def surroundings_of(
         history: is told what happens.
         placement: knows what is another host's.
         wanted: gives what all manifests want, by name.
+        removals: gives the orphans that may be removed now, by name.
     """
     return Surroundings(
         rules=config.rules,
@@ -71,6 +79,12 @@ def surroundings_of(
         history=history,
         shares=Shares(wanted, counts_here(holds, placement.is_for_us)),
         placement=placement,
+        guard=Guard(
+            hold=partial(hold_text, holds),
+            wanted=wanted,
+            removals=removals,
+            budget=WriteBudget(config.most_writes, config.write_window_seconds),
+        ),
     )
 
 
@@ -89,10 +103,30 @@ def find_hold(holds: HoldStore, desired: Desired, observed: Observed | None = No
         desired: what its manifest wants.
         observed: what libvirt has of it; None if nothing, or if that was not asked for.
     """
-    uuid = observed.uuid if observed else desired.expected_uuid
-    found = holds.find(uuid, desired.name)
-    if found is None and observed is not None and observed.name != desired.name:
-        found = holds.find(uuid, observed.name)
-    if found is None and desired.hold is not None:
-        found = Hold(desired.hold, BY_MANIFEST, 0.0)
-    return found
+    if observed is None:
+        return _held(holds, desired.expected_uuid, (desired.name,), desired)
+    return _held(holds, observed.uuid, (desired.name, observed.name), desired)
+
+
+def hold_text(holds: HoldStore, uuid: str, name: str, desired: Desired | None) -> str | None:
+    """Why a virtual server is left alone, as the guard asks; None if it is not.
+
+    Args:
+        holds: the holds of this host.
+        uuid: its uuid.
+        name: its name.
+        desired: what its manifest wants; None if that is gone.
+    """
+    found = _held(holds, uuid, (name,), desired)
+    return None if found is None else str(found)
+
+
+def _held(
+    holds: HoldStore, uuid: str, names: Iterable[str], desired: Desired | None
+) -> Hold | None:
+    for name in dict.fromkeys(names):
+        if (found := holds.find(uuid, name)) is not None:
+            return found
+    if desired is not None and desired.hold is not None:
+        return Hold(desired.hold, BY_MANIFEST, 0.0)
+    return None

@@ -14,7 +14,7 @@ from reconvirt.domain.actions import Action
 from reconvirt.domain.desired import Desired, Statement
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
-from reconvirt.domain.observed import Observed
+from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.plan import Host
 from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
 from reconvirt.domain.rules import HostRules
@@ -24,7 +24,7 @@ from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.errors import VirtualServerGone, translated
 from reconvirt.hypervisor.events import open_connection, subscribe
 from reconvirt.hypervisor.images import inspect_image
-from reconvirt.hypervisor.observe import observe_domain
+from reconvirt.hypervisor.observe import identify_domain, observe_domain, read_inactive
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
 _KEEPALIVE_SECONDS = 5
@@ -191,10 +191,42 @@ class Hypervisor:
         parts = urlsplit(self.uri)
         return not parts.hostname and "+ssh" not in parts.scheme
 
-    def act(self, name: str, action: Action) -> None:
-        """Do one thing to a virtual server."""
+    def identify(self, uuid: str, name: str) -> tuple[Identity, ...]:
+        """The domains of this uuid or this name: none, one, or two that are not the same."""
+        found: dict[str, Identity] = {}
+        for lookup, key in (
+            (self._connection.lookupByUUIDString, uuid),
+            (self._connection.lookupByName, name),
+        ):
+            try:
+                with translated():
+                    identity = identify_domain(self.read(lookup, key), self.read)
+            except VirtualServerGone:
+                continue
+            found[identity.uuid] = identity
+        return tuple(found.values())
+
+    def read_config(self, uuid: str) -> str:
+        """The inactive XML of a domain, as :meth:`observe` has it; "" if there is none."""
+        try:
+            with translated():
+                domain = self.read(self._connection.lookupByUUIDString, uuid)
+                return read_inactive(domain, self.read)
+        except VirtualServerGone:
+            return ""
+
+    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
+        """What else writes to the storage that a domain is about to open."""
+        return ()
+
+    def missing_sources(self, _xml: str) -> tuple[str, ...]:
+        """What a domain would need of this host to be started, and is not there."""
+        return ()
+
+    def act(self, uuid: str, action: Action) -> None:
+        """Do one thing to a domain; only :class:`reconvirt.controller.guard.Guard` may call it."""
         with translated():
-            perform(self._connection, name, action, read=self.read, write=self.write)
+            perform(self._connection, uuid, action, read=self.read, write=self.write)
 
     def watch(
         self, on_event: Callable[[str, str, str], None], on_close: Callable[[str], None]

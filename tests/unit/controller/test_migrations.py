@@ -13,7 +13,7 @@ from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.controller.hosts.migrations import Migrations, Standing
 from reconvirt.controller.hosts.move import End, Move, Report
-from reconvirt.controller.state_store import StateStore
+from reconvirt.controller.state_store import Document, StateStore
 from reconvirt.domain.desired import NOTHING, Desired
 from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest
@@ -107,10 +107,9 @@ def test_nothing_is_kept_of_one_whose_manifest_is_gone(tmp_path: Path) -> None:
     assert {} == seen()
 
 
-def test_what_cannot_be_kept_is_not_begun(tmp_path: Path) -> None:
+def test_what_cannot_be_kept_is_not_begun() -> None:
     """A daemon that is started anew would not know of it."""
-    (tmp_path / "full").write_text("no directory", encoding="utf-8")
-    away = Away(tmp_path / "full")
+    away = Away(Path("/proc/no-such-place"))  # nobody can make a directory there, nor root
 
     for _ in range(2):
         away.migrations.forget("web1")
@@ -118,6 +117,23 @@ def test_what_cannot_be_kept_is_not_begun(tmp_path: Path) -> None:
         assert away.woken.acquire(timeout=30)
         found = away.migrations.move(LEAVES)
         assert "cannot be stored" in found.message
+
+
+@pytest.mark.parametrize("document", [Document.MIGRATIONS, Document.ABORT_REQUESTS])
+def test_none_is_begun_where_it_is_not_known_which_were(tmp_path: Path, document: Document) -> None:
+    """The status says so, until the file can be read again."""
+    (tmp_path / document).write_text("{", encoding="utf-8")
+    away = Away(tmp_path)
+
+    found = away.migrations.move(LEAVES)
+
+    assert (False, True) == (found.underway, str(tmp_path / document) in found.message)
+    assert found.report is not None
+    assert found.report.end is End.REFUSED
+    assert str(tmp_path / document) in away.migrations.unknown()
+    (tmp_path / document).unlink()
+    assert away.migrations.move(LEAVES).underway
+    assert away.woken.acquire(timeout=30)
 
 
 def test_what_a_person_has_ended_while_no_daemon_ran_is_not_begun_again(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from reconvirt.controller.guard import Guard
 from reconvirt.controller.holds import Hold, HoldStore
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.prune import Orphan
 from reconvirt.controller.reconcile import Reconciler
 from reconvirt.controller.requests import ASK_AGAIN_SECONDS, MOST_REQUESTS
 from reconvirt.controller.starts import StartGate
-from reconvirt.controller.state_store import StateStore
-from reconvirt.controller.surroundings import Surroundings
+from reconvirt.controller.state_store import Document, StateStore
+from reconvirt.controller.surroundings import Surroundings, hold_text
 from reconvirt.domain.actions import (
     Action,
     Define,
@@ -23,11 +27,12 @@ from reconvirt.domain.actions import (
     SetParameter,
     Shutdown,
     Start,
+    Undefine,
 )
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.mark import read_mark
-from reconvirt.domain.observed import Observed
+from reconvirt.domain.mark import mark_text, read_mark
+from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.plan import Host
 from reconvirt.domain.rules import HostRules
 from reconvirt.domain.xmltree import parse_xml, reach
@@ -79,7 +84,22 @@ class Libvirt:
     def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
         return desired, Host(rules=rules)
 
-    def act(self, _name: str, action: Action) -> None:
+    def identify(self, _uuid: str, _name: str) -> tuple[Identity, ...]:
+        if self.seen is None:
+            return ()
+        seen, mark = self.seen, mark_text(parse_xml(self.seen.config))
+        return (Identity(seen.uuid, seen.name, seen.domain_id, seen.persistent, mark),)
+
+    def read_config(self, _uuid: str) -> str:
+        return self.seen.config if self.seen else ""
+
+    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
+        return ()
+
+    def missing_sources(self, _xml: str) -> tuple[str, ...]:
+        return ()
+
+    def act(self, _uuid: str, action: Action) -> None:
         self.done.append(action)
         self.during(action)
         if self.fails.get(action.verb):
@@ -440,3 +460,66 @@ def test_one_that_does_not_start_any_more_keeps_no_other_waiting(why: str) -> No
     gate.leave("first")
 
     assert gate.enter("next", -1)
+
+
+class TestHolds:
+    """A hold is the uuid's, and counts for orphans as well."""
+
+    HELD = Hold("being repaired", "anna", 0.0)
+
+    @pytest.mark.parametrize("how", ["by hand", "by annotation", "unreadable"])
+    def test_an_orphan_that_is_held_stays(self, how: str, tmp_path: Path) -> None:
+        """Whoever holds it, and also where that cannot be read."""
+        desired = wanted(spec(policy={"on_removal": "undefine"}))
+        libvirt, holds = Libvirt(defined(desired)), HoldStore(StateStore(tmp_path))
+        assert libvirt.seen is not None
+        uuid = libvirt.seen.uuid
+        if how == "by hand":
+            holds.add(uuid, NAME, self.HELD, confirmed=True)
+        elif how == "by annotation":
+            holds.note_annotations({NAME: (uuid, "being repaired")})
+        else:
+            (tmp_path / Document.HOLDS).write_text("{", encoding="utf-8")
+        reconciler = Reconciler(lambda: libvirt, Surroundings(holds=holds))
+        orphan = Orphan(NAME, uuid, desired.statement)
+
+        outcome = reconciler.remove(orphan)
+
+        assert ([], Phase.HELD) == (libvirt.done, outcome.phase)
+        assert "its manifest is gone" in outcome.message
+        (tmp_path / Document.HOLDS).unlink()
+        reconciler.remove(orphan)
+        assert [Undefine] == [type(each) for each in libvirt.done]
+
+    def test_a_manifest_that_gives_it_another_name(self) -> None:
+        """What was held by its old name is held by its uuid."""
+        before = wanted(spec(state="shutoff"))
+        libvirt, holds = Libvirt(defined(before)), HoldStore(StateStore())
+        assert libvirt.seen is not None
+        holds.add(libvirt.seen.uuid, NAME, self.HELD, confirmed=True)
+        renamed = replace(wanted(spec(state="shutoff", vcpu=2)), name="db1", uuid=libvirt.seen.uuid)
+
+        outcome = Reconciler(lambda: libvirt, Surroundings(holds=holds)).reconcile(renamed)
+
+        assert ([], Phase.HELD) == (libvirt.done, outcome.phase)
+
+    @pytest.mark.parametrize("unreadable", [False, True])
+    def test_it_stops_what_is_under_way(self, tmp_path: Path, *, unreadable: bool) -> None:
+        """Whoever was answered that it is held finds no call made after that."""
+        desired = wanted(spec(vcpu=4, memory="2 GiB", state="shutoff"))
+        seen = restarted(defined(wanted(spec(state="shutoff"))))
+        libvirt, holds = Libvirt(seen), HoldStore(StateStore(tmp_path))
+
+        def hold(_action: Action) -> None:
+            if unreadable:
+                (tmp_path / Document.HOLDS).write_text("{", encoding="utf-8")
+            else:
+                holds.add(seen.uuid, NAME, self.HELD, confirmed=True)
+
+        libvirt.during = hold
+        around = Surroundings(holds=holds, guard=Guard(hold=partial(hold_text, holds)))
+
+        outcome = Reconciler(lambda: libvirt, around).reconcile(desired)
+
+        assert (1, Phase.HELD) == (len(libvirt.done), outcome.phase)
+        assert outcome.hold is not None

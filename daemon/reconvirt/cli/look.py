@@ -110,9 +110,13 @@ def look(config: Config, name: str | None = None) -> Look:
         )
     for key, each in observed.items():
         if key not in wanted.desired and read_mark(parse_xml(each.config)) is not None:
-            message = "its manifest is gone or refused; it is left as it is"
-            outcome = Outcome(key, Phase.UNMANAGED, message, Plan(key), observed=each)
-            book.update(outcome, figures=figures_of(each), hold=holds.find(each.uuid, key))
+            message, hold = "its manifest is gone or refused", holds.find(each.uuid, key)
+            outcome = Outcome(
+                *(key, Phase.UNMANAGED, f"{message}; it is left as it is", Plan(key)),
+                observed=each,
+                hold=None if hold is None else str(hold),
+            )
+            book.update(outcome, figures=figures_of(each), hold=hold)
     return Look(book.fleet(), wanted, observed)
 
 

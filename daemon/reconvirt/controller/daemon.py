@@ -32,6 +32,7 @@ from reconvirt.controller.surroundings import find_hold, surroundings_of
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.show import figures_of
+from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
 from reconvirt.manifest.identity import derive_uuid
@@ -193,6 +194,7 @@ class Daemon:
 
     def _look_for_orphans(self) -> None:
         while not self._stop.wait(self._engine.resync):
+            self._bind_holds()
             self._pruner.look()
 
     def _accept(self, snapshot: Snapshot) -> None:
@@ -222,6 +224,7 @@ class Daemon:
             held_at_last_good=sorted(snapshot.retained),
         )
         wanted = {name: desired for name, (_, desired) in manifests.items()}
+        self._note_annotations(wanted)
         moved = self._house.take(snapshot.hosts)
         self._engine.want(wanted)
         self._revision = snapshot.revision
@@ -229,12 +232,28 @@ class Daemon:
             self._engine.look_at_all()
         self._pruner.want(snapshot, wanted)
 
+    def _note_annotations(self, wanted: Mapping[str, Desired]) -> None:
+        """Store what annotations hold, before any of their manifests can be gone."""
+        stated = {name: (each.expected_uuid, each.hold) for name, each in wanted.items()}
+        try:
+            self._holds.note_annotations(stated)
+        except OSError as error:
+            _log.error("holds by annotation are not stored", error=str(error))
+
+    def _bind_holds(self) -> None:
+        """Have holds follow their virtual servers when these are renamed in libvirt."""
+        if self._holds.empty:
+            return
+        with contextlib.suppress(HypervisorError):
+            self._holds.observed(self._link.current().names())
+
     def _hint(self, name: str) -> None:
         self._engine.hint(name)
 
     def _connected(self) -> None:
         # Events were missed while there was no connection.
         self._book.describe(connected=True)
+        self._bind_holds()
         self._engine.look_at_all()
         self._pruner.look()
 
@@ -259,6 +278,9 @@ class Daemon:
             self._publish(Outcome(name, Phase.UNMANAGED, message, Plan(name)))
 
     def _publish(self, outcome: Outcome) -> None:
+        hold = self._find_hold(outcome)
+        if outcome.phase is Phase.UNMANAGED and hold is not None:
+            outcome = replace(outcome, hold=str(hold))
         self._fleet.settled(outcome)
         known = self._manifests.get(outcome.name)
         if known is None and outcome.name not in self._orphans:
@@ -269,7 +291,7 @@ class Daemon:
         self._book.update(
             outcome,
             figures=figures_of(outcome.observed),
-            hold=self._find_hold(outcome),
+            hold=hold,
             manifest=str(manifest.position) if manifest else "",
             labels=manifest.labels if manifest else {},
             next_look=None if delay is None else time.time() + delay,

@@ -129,7 +129,7 @@ class Desk:
         status, hold = self.status(name), Hold(reason, who, time.time())
         uuid = status.uuid or self._expected_uuid(name)
         self._holds.add(uuid, name, hold, confirmed=status.uuid is not None)
-        self._engine.look_at(name)
+        self._show_hold(name)
         return hold
 
     def _expected_uuid(self, name: str) -> str:
@@ -148,8 +148,14 @@ class Desk:
         released = self._holds.release(uuid, name, annotation=gone)
         if released:
             self._history.tell(name, "Released", f"by {who}")
-            self._engine.look_at(name)
+            self._show_hold(name)
         return released
+
+    def _show_hold(self, name: str) -> None:
+        """Reconcile it, and show the hold also of one that has no manifest and is kept."""
+        self._engine.look_at(name)
+        if name not in self._engine.wanted:
+            self._pruner.look()
 
     def approve_prune(self, who: str) -> tuple[str, ...]:
         """Let those go whose manifests are gone and that are held; their names."""

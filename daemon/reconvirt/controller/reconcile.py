@@ -184,7 +184,7 @@ class Reconciler:
             holds.observed({orphan.uuid: orphan.name})
             if (hold := holds.find(orphan.uuid, orphan.name)) is not None:
                 view, message = look(), f"its manifest is gone; it is left alone: {hold}"
-                held = (orphan.name, Phase.HELD, message, view.plan)
+                held = (orphan.name, Phase.UNMANAGED, message, view.plan)
                 return Outcome(*held, observed=view.observed, hold=str(hold))
             outcome = self._converge(orphan.name, look, hypervisor, None, orphan)
         if outcome.phase is Phase.CONVERGED:

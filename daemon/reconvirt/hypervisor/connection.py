@@ -119,6 +119,12 @@ class Hypervisor:
                 continue
         return observed
 
+    def names(self) -> dict[str, str]:
+        """The names of all virtual servers, by uuid; one call."""
+        with translated():
+            domains = self.read(self._connection.listAllDomains)
+            return {domain.UUIDString(): domain.name() for domain in domains}
+
     def marks(self) -> dict[str, tuple[str, Statement]]:
         """uuid and mark of all virtual servers that carry one, by name."""
         with translated():

@@ -485,7 +485,8 @@ class TestHolds:
 
         outcome = reconciler.remove(orphan)
 
-        assert ([], Phase.HELD) == (libvirt.done, outcome.phase)
+        assert ([], Phase.UNMANAGED) == (libvirt.done, outcome.phase)
+        assert outcome.hold is not None
         assert "its manifest is gone" in outcome.message
         (tmp_path / Document.HOLDS).unlink()
         reconciler.remove(orphan)

@@ -43,6 +43,7 @@ class Reconvirt:
         self.page_url = f"http://127.0.0.1:{free_port()}/"
         self.dumps = directory / "dumps"
         self.dumps.mkdir()
+        self._locks = host.directory / "locks"
         self._directory = directory
         self._settings = directory / "reconvirt.toml"
         self._desired = desired
@@ -71,6 +72,7 @@ class Reconvirt:
         """
         values: dict[str, Any] = {
             "state_directory": str(self._directory / "state"),
+            "lock_directory": str(self._locks),
             "dump_directory": str(self.dumps),
             # The first call for statistics makes a new libvirtd run each emulator, for some
             # seconds, and definitions wait for that.

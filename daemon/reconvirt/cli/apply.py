@@ -14,7 +14,7 @@ import click
 
 from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
-from reconvirt.cli.state import store_of
+from reconvirt.cli.state import sole_writer, store_of
 from reconvirt.cli.wanted import Wanted, connected, read_source
 from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
@@ -65,13 +65,16 @@ def apply(
     *,
     verbose: bool,
 ) -> None:
-    """Converge once: bring the virtual servers to what their manifests want."""
+    """Converge once: bring the virtual servers to what their manifests want.
+
+    One process at a time does that to a libvirt: beside a daemon it is refused.
+    """
     config = options.read_config(config_file, desired=desired, connect=connect)
     configure(config.log_format, sys.stderr, "info" if verbose else "critical")
     wanted = read_source(config)
     chosen = wanted.select(names)
     began = time.monotonic()
-    with connected(config.connect) as hypervisor:
+    with connected(config.connect) as hypervisor, sole_writer(config, hypervisor, "apply"):
         outcomes = _converge(hypervisor, chosen, config, timeout, form=form, wanted=wanted)
         calls = hypervisor.calls
     problems = wanted.snapshot.problems

@@ -12,7 +12,7 @@ from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.state import store_of
-from reconvirt.cli.wanted import read_source
+from reconvirt.cli.wanted import read_source, refuse_other_state
 from reconvirt.controller.holds import Hold
 from reconvirt.controller.hosts.claims import FencedHosts
 
@@ -44,6 +44,7 @@ def fenced(
     """
     config = options.read_config(config_file, desired=desired, connect=connect)
     hosts = read_source(config).inventory.hosts
+    refuse_other_state(config)
     if name not in hosts:
         raise Failure(f"no manifest describes a host {name}; there are: {', '.join(hosts)}")
     if name == config.own_host:

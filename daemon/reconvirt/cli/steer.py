@@ -7,9 +7,14 @@ from typing import Any
 
 import click
 
+from reconvirt.api.answering import answer_hold
+from reconvirt.api.answers import DoneAnswer
+from reconvirt.api.wire import as_json
 from reconvirt.cli import options, output
-from reconvirt.cli.client import Client, one
+from reconvirt.cli.client import Client, NoDaemon, one
 from reconvirt.cli.exit_codes import exit_codes
+from reconvirt.cli.holding import hold_directly, release_directly
+from reconvirt.controller.config import Config
 
 _FORMS = ("text", "json", "yaml")
 
@@ -44,10 +49,16 @@ def reconcile(
 def hold(name: str, reason: str, config_file: Path | None, socket: Path | None, form: str) -> None:
     """Have a virtual server left alone until it is released.
 
-    It is still looked at, and what differs is shown. A hold outlives the daemon.
+    It is still looked at, and what differs is shown. A hold outlives the daemon, follows its
+    virtual server when that is renamed, and counts also when its manifest is gone. Where no daemon
+    runs it is stored all the same.
     """
     config = options.read_config(config_file, socket__path=socket)
-    held = Client(config.socket.path).send("PUT", one(name, "hold"), {"reason": reason})
+    try:
+        held = Client(config.socket.path).send("PUT", one(name, "hold"), {"reason": reason})
+    except NoDaemon:
+        held = as_json(answer_hold(hold_directly(config, name, reason)))
+        _note_absence(config)
     message = f"{name} is held by {held['who']}: {held['reason']}"
     _tell({**held, "message": message} if form == "text" else held, form)
 
@@ -60,10 +71,17 @@ def hold(name: str, reason: str, config_file: Path | None, socket: Path | None, 
 def release(name: str, config_file: Path | None, socket: Path | None, form: str) -> None:
     """End a hold.
 
-    The virtual server is brought to what its manifest wants again.
+    The virtual server is brought to what its manifest wants again. What an annotation holds whose
+    manifest is gone is released as well.
     """
     config = options.read_config(config_file, socket__path=socket)
-    _tell(Client(config.socket.path).send("DELETE", one(name, "hold")), form)
+    try:
+        answer = Client(config.socket.path).send("DELETE", one(name, "hold"))
+    except NoDaemon:
+        release_directly(config, name)
+        answer = as_json(DoneAnswer(f"{name} is released"))
+        _note_absence(config)
+    _tell(answer, form)
 
 
 @click.group()
@@ -85,6 +103,12 @@ def prune(config_file: Path | None, socket: Path | None, form: str) -> None:
     names = Client(config.socket.path).send("POST", "prune/approve")["names"]
     message = f"approved: {', '.join(names)}" if names else "nothing is held"
     _tell({"names": names, **({"message": message} if form == "text" else {})}, form)
+
+
+def _note_absence(config: Config) -> None:
+    output.print_note(
+        f"no daemon listens at {config.socket.path}; it is stored in {config.state_directory}"
+    )
 
 
 def _tell(answer: Any, form: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from reconvirt.cli.failure import Failure
-from reconvirt.cli.state import read_holds, store_of
+from reconvirt.cli.state import daemon_of, read_holds, store_of
 from reconvirt.controller.config import Config
 from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.source.choice import make_source
@@ -117,6 +117,26 @@ def connected(uri: str) -> Iterator[Hypervisor]:
         raise Failure(f"libvirt at {uri}: {error}") from error
     finally:
         hypervisor.close()
+
+
+def refuse_other_state(config: Config) -> None:
+    """See that the daemon of this libvirt, if one runs, has our state directory.
+
+    Raises:
+        Failure: it has another one, and would not know of what is stored in ours.
+    """
+    daemon = daemon_of(config)
+    if daemon is None:
+        # Without libvirt no daemon can work; what is stored counts when it is back.
+        with suppress(Failure), connected(config.connect) as hypervisor:
+            daemon = daemon_of(config, hypervisor)
+    ours = str(config.state_directory.absolute())
+    if daemon is not None and daemon.state_directory not in ("", ours):
+        raise Failure(
+            f"{daemon} keeps the virtual servers of this libvirt, and its state is in "
+            f"{daemon.state_directory}, not in {ours}: it would not know of this\n"
+            "Call this with the daemon's configuration (--config)."
+        )
 
 
 def plan_one(

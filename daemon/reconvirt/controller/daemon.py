@@ -22,6 +22,7 @@ from reconvirt.controller.history import History
 from reconvirt.controller.holds import Hold, HoldStore
 from reconvirt.controller.hosts.house import House
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.process_lock import LockFailed, SoleWriter
 from reconvirt.controller.prune import Orphan, Verdict
 from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.service import Service, State
@@ -32,7 +33,8 @@ from reconvirt.controller.surroundings import find_hold, surroundings_of
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.show import figures_of
-from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.hypervisor.connection import Hypervisor
+from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError
 from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
 from reconvirt.manifest.identity import derive_uuid
@@ -66,7 +68,9 @@ class Daemon:
         self._store = StateStore(config.state_directory)
         self._holds = HoldStore(self._store)
         self._source = make_source(config, self._store, keep=True)
-        self._link = Link(config.connect, self._connected, self._heard)
+        self._link = Link(config.connect, self._connected, self._heard, self._admit)
+        self._writer = SoleWriter(config)
+        self._fatal: LockFailed | None = None
         self._house = House(config, self._hint, self._book.move, self._history, self._store)
         moves = self._house.migrations
         self._fleet = FleetView(
@@ -111,6 +115,7 @@ class Daemon:
             hypervisor=self._link.current,
             manifests=lambda: {name: each[0] for name, each in self._manifests.items()},
             poke_source=self._source.poke,
+            abort_migration=moves.abort,
         )
         self._service = Service(
             self._state,
@@ -123,7 +128,11 @@ class Daemon:
         )
 
     def run(self) -> None:
-        """Run until SIGTERM or SIGINT; the step in hand is finished first."""
+        """Run until SIGTERM or SIGINT; the step in hand is finished first.
+
+        Raises:
+            LockFailed: another process is the writer of this libvirt; nothing was written.
+        """
         threads = [
             threading.Thread(target=self._link.run, name="libvirt-link"),
             threading.Thread(target=self._follow_source, name="source"),
@@ -151,6 +160,8 @@ class Daemon:
                     for thread in threads:
                         thread.join()
                 _log.info("stopped")
+        if self._fatal is not None:
+            raise self._fatal
 
     def _steer(self) -> None:
         while not self._stop.is_set():
@@ -224,7 +235,8 @@ class Daemon:
             held_at_last_good=sorted(snapshot.retained),
         )
         wanted = {name: desired for name, (_, desired) in manifests.items()}
-        self._note_annotations(wanted)
+        # Before any of these manifests can be gone.
+        self._holds.note_annotations({n: (d.expected_uuid, d.hold) for n, d in wanted.items()})
         moved = self._house.take(snapshot.hosts)
         self._engine.want(wanted)
         self._revision = snapshot.revision
@@ -232,23 +244,29 @@ class Daemon:
             self._engine.look_at_all()
         self._pruner.want(snapshot, wanted)
 
-    def _note_annotations(self, wanted: Mapping[str, Desired]) -> None:
-        """Store what annotations hold, before any of their manifests can be gone."""
-        stated = {name: (each.expected_uuid, each.hold) for name, each in wanted.items()}
-        try:
-            self._holds.note_annotations(stated)
-        except OSError as error:
-            _log.error("holds by annotation are not stored", error=str(error))
-
     def _bind_holds(self) -> None:
         """Have holds follow their virtual servers when these are renamed in libvirt."""
         if self._holds.empty:
             return
         with contextlib.suppress(HypervisorError):
-            self._holds.observed(self._link.current().names())
+            self._holds.observed(self._link.current().names_by_uuid())
 
     def _hint(self, name: str) -> None:
         self._engine.hint(name)
+
+    def _admit(self, hypervisor: Hypervisor) -> None:
+        """Be the only writer of the libvirt that was connected to, or end.
+
+        Raises:
+            HypervisorDown: another process is.
+        """
+        try:
+            self._writer.admit(hypervisor.instance())
+        except LockFailed as error:
+            self._fatal = error
+            self._stop.set()
+            self._wake.set()
+            raise HypervisorDown(str(error)) from error
 
     def _connected(self) -> None:
         # Events were missed while there was no connection.

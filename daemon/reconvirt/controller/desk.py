@@ -58,6 +58,7 @@ class Desk:
         hypervisor: Callable[[], Hypervisor],
         manifests: Callable[[], Mapping[str, Manifest]],
         poke_source: Callable[[], None],
+        abort_migration: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._book = book
@@ -67,6 +68,7 @@ class Desk:
         self._hypervisor = hypervisor
         self._manifests = manifests
         self._poke_source = poke_source
+        self._abort_migration = abort_migration
 
     def fleet(self) -> Fleet:
         """The statuses of all virtual servers."""
@@ -156,6 +158,17 @@ class Desk:
         self._engine.look_at(name)
         if name not in self._engine.wanted:
             self._pruner.look()
+
+    def abort_migration(self, name: str, who: str) -> None:
+        """End its migration; it goes on here, and stays until its manifest changes.
+
+        Raises:
+            HypervisorError: libvirt cannot end it, or none runs.
+            OSError: it cannot be stored that it shall not be tried again.
+        """
+        self.status(name)
+        self._abort_migration(name)
+        self._history.tell(name, "MigrationAborted", f"by {who}", level="warning")
 
     def approve_prune(self, who: str) -> tuple[str, ...]:
         """Let those go whose manifests are gone and that are held; their names."""

@@ -147,17 +147,16 @@ class HoldStore:
     def note_annotations(self, stated: Mapping[str, tuple[str, str | None]]) -> None:
         """Take over what the manifests in force say; what others said before stays.
 
+        What cannot be stored is logged, and tried again the next time.
+
         Args:
             stated: by name, the uuid that the virtual server has or will get, and the reason in
                 the annotation; None if it has none.
-
-        Raises:
-            OSError: it cannot be stored; nothing has changed.
         """
-        if not _annotated(self._read(), stated):
-            return
-        with self._change() as entries:
-            entries.update(_annotated(entries, stated))
+        with _logged():
+            if _annotated(self._read(), stated):
+                with self._change() as entries:
+                    entries.update(_annotated(entries, stated))
 
     def observed(self, virtual_servers: Mapping[str, str]) -> None:
         """Take over uuids and names as libvirt has them: a hold stays with its uuid.
@@ -167,17 +166,13 @@ class HoldStore:
         Args:
             virtual_servers: names by uuid.
         """
-        try:
+        with _logged():
             if not _to_bind(self._read(), virtual_servers):
                 return
             with self._change() as entries:
                 for key, uuid in _to_bind(entries, virtual_servers).items():
                     entry = replace(entries.pop(key), name=virtual_servers[uuid], provisional=False)
                     _merge(entries, uuid, entry)
-        except Unreadable:
-            return  # The store reports it, and everything is held.
-        except OSError as error:
-            _log.error("not stored", document=Document.HOLDS, error=str(error))
 
     @contextmanager
     def _change(self) -> Iterator[dict[str, _Entry]]:
@@ -193,6 +188,16 @@ class HoldStore:
         if known[0] is not raw:
             self._parsed = known = (raw, _parse(raw))
         return known[1]
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except Unreadable:
+        return  # The store reports it, and everything is held.
+    except OSError as error:
+        _log.error("not stored", document=Document.HOLDS, error=str(error))
 
 
 def _matching(entries: Mapping[str, _Entry], uuid: str | None, name: str) -> list[str]:

@@ -24,6 +24,7 @@ from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.errors import VirtualServerGone, translated
 from reconvirt.hypervisor.events import open_connection, subscribe
 from reconvirt.hypervisor.images import inspect_image
+from reconvirt.hypervisor.instance import name_instance
 from reconvirt.hypervisor.observe import identify_domain, observe_domain, read_inactive
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
@@ -119,7 +120,7 @@ class Hypervisor:
                 continue
         return observed
 
-    def names(self) -> dict[str, str]:
+    def names_by_uuid(self) -> dict[str, str]:
         """The names of all virtual servers, by uuid; one call."""
         with translated():
             domains = self.read(self._connection.listAllDomains)
@@ -190,6 +191,11 @@ class Hypervisor:
                     else ImageFacts(path, None, None, f"it is on the host of {self.uri}")
                 )
         return desired, Host(rules, images)
+
+    def instance(self) -> str:
+        """What tells this libvirt from others; "" where no other process can reach it."""
+        with translated():
+            return name_instance(self._connection, self.read)
 
     @property
     def is_local(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from reconvirt.controller.history import History
+from reconvirt.controller.hosts.abort import abort_migration
 from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.journeys import Journeys
 from reconvirt.controller.hosts.move import End, Move, Report
@@ -221,6 +222,15 @@ class Migrations:
             self._past.pop(name, None)
             self._waiting.pop(name, None)
             self._forget_failure(name)
+
+    def abort(self, name: str) -> None:
+        """End the migration of one that leaves this host, as a person wants it.
+
+        Raises:
+            HypervisorError: libvirt cannot end it, or none runs.
+            OSError: it cannot be stored that it shall not be tried again.
+        """
+        abort_migration(self._uri, name, self._journeys)
 
     def let_go(self, name: str) -> None:
         """Its manifest is gone: it waits for nothing any more; a migration that runs goes on."""

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import getpass
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from reconvirt.cli.failure import Failure
-from reconvirt.cli.look import look
 from reconvirt.cli.state import store_of
-from reconvirt.cli.wanted import read_source, refuse_other_state
+from reconvirt.cli.wanted import connected, read_source, refuse_other_state
 from reconvirt.controller.config import Config
-from reconvirt.controller.desk import Unknown
 from reconvirt.controller.holds import Hold, HoldStore
+from reconvirt.domain.mark import read_mark
+from reconvirt.domain.xmltree import parse_xml
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +78,13 @@ def release_directly(config: Config, name: str) -> None:
 
 
 def _find(config: Config, name: str) -> _Found:
-    """What is known of a virtual server; libvirt is asked if it answers."""
-    desired = read_source(config).desired.get(name)
-    annotation = None if desired is None else desired.hold
-    try:
-        uuid = look(config, name).status(name).uuid
-    except (Failure, Unknown):
-        uuid = None
-    if uuid is not None:
-        return _Found(uuid, True, desired is not None, annotation)
-    expected = None if desired is None else desired.expected_uuid
-    return _Found(expected, False, desired is not None, annotation)
+    """What is known of a virtual server, as far as its manifest and libvirt can be read."""
+    desired = None
+    with suppress(Failure):
+        desired = read_source(config).desired.get(name)
+    manifest, annotation = desired is not None, desired.hold if desired else None
+    with suppress(Failure), connected(config.connect) as hypervisor:
+        observed = hypervisor.observe(name, desired.uuid if desired else None)
+        if observed and (manifest or read_mark(parse_xml(observed.config)) is not None):
+            return _Found(observed.uuid, True, manifest, annotation)
+    return _Found(desired.expected_uuid if desired else None, False, manifest, annotation)

@@ -137,7 +137,7 @@ class TestHoldsWithoutADaemon:
 
         status, out, err = call("hold", "web1", "--reason", "new disk")
         assert (0, True) == (status, "web1 is held by " in out)
-        assert f"no daemon listens at {nobody}; it is stored in" in err
+        assert f"no daemon listens at {nobody}; holds are stored in" in err
         _, out, _ = call("get", "web1", "-o", "json")
         (found,) = json.loads(out)["virtualServers"]
         assert ("held", "new disk") == (found["phase"], found["hold"]["reason"])
@@ -145,7 +145,7 @@ class TestHoldsWithoutADaemon:
 
         assert (0, True) == (call("release", "web1")[0], "differs" in call("get", "web1")[1])
         status, _, err = call("release", "web1")
-        assert (1, "reconvirt: web1 is not held\n") == (status, err)
+        assert (1, True) == (status, err.endswith("reconvirt: web1 is not held\n"))
 
     def test_one_that_does_not_exist(self, nobody: Path, settings: str) -> None:
         """Whoever misspells a name must not believe that it is held."""
@@ -170,10 +170,7 @@ class TestHoldsWithoutADaemon:
         }
         commands = [[PROGRAM, "hold", name, "--reason", "maintenance"] for name in names]
         processes = [
-            subprocess.Popen(
-                each, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-            )
-            for each in commands
+            subprocess.Popen(each, env=environment, stderr=subprocess.PIPE) for each in commands
         ]
 
         errors = [each.communicate(timeout=120)[1] for each in processes]

@@ -40,7 +40,7 @@ def test_it_is_not_pruned(
     """Until it is released; get, why and describe show who holds it."""
     name = unique_name()
     metadata = HOLD if how == "by annotation" else {}
-    reconvirt.configure(resync_seconds=1)
+    reconvirt.configure(resync_seconds=1, prune_grace_seconds=1)
     desired.manifest(unique_name("stays"), state="shutoff")  # else nothing is pruned at all
     file = desired.manifest(name, state="shutoff", policy=GONE)
     reconvirt.apply()

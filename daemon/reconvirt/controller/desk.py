@@ -97,7 +97,7 @@ class Desk:
         desired = self._engine.wanted.get(name)
         if desired is None:
             return ()
-        return lay_side_by_side(desired, self._hypervisor().observe(name, desired.uuid))
+        return lay_side_by_side(desired, self._hypervisor().observe(name, desired.expected_uuid))
 
     def explain(self, name: str) -> str:
         """What a virtual server is waiting for, and what can be done about it; a paragraph."""
@@ -131,7 +131,7 @@ class Desk:
         status, hold = self.status(name), Hold(reason, who, time.time())
         uuid = status.uuid or self._expected_uuid(name)
         self._holds.add(uuid, name, hold, confirmed=status.uuid is not None)
-        self._show_hold(name)
+        self._engine.look_at(name)
         return hold
 
     def _expected_uuid(self, name: str) -> str:
@@ -150,14 +150,8 @@ class Desk:
         released = self._holds.release(uuid, name, annotation=gone)
         if released:
             self._history.tell(name, "Released", f"by {who}")
-            self._show_hold(name)
+            self._engine.look_at(name)
         return released
-
-    def _show_hold(self, name: str) -> None:
-        """Reconcile it, and show the hold also of one that has no manifest and is kept."""
-        self._engine.look_at(name)
-        if name not in self._engine.wanted:
-            self._pruner.look()
 
     def abort_migration(self, name: str, who: str) -> None:
         """End its migration; it goes on here, and stays until its manifest changes.

@@ -181,7 +181,22 @@ class Daemon:
                 self._reload = False
                 with self._service.reloading():
                     self._reload_all()
+            self._report_state()
             self._service.tick()
+
+    def _report_state(self) -> None:
+        """Say which files of the state directory cannot be read, and when they can again."""
+        problems, before = self._store.problems(), self._book.fleet().state_problems
+        if problems == before:
+            return
+        self._book.describe(state_problems=problems)
+        for problem in problems:
+            if problem not in before:
+                self._history.tell("", "StateUnreadable", problem, level="error")
+        if not problems:
+            self._history.tell("", "StateReadable", "all files of the state can be read again")
+        # What was refused for it need not be any more.
+        self._engine.look_at_all()
 
     def _state(self) -> State:
         return State(

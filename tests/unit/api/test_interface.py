@@ -97,6 +97,17 @@ def test_a_migration_is_ended(client: Client, office: Office) -> None:
         client.send("DELETE", one("test", "migration"))
 
 
+def test_state_that_cannot_be_read_is_told(client: Client, office: Office, keeps_to: Check) -> None:
+    """Of all, as it may concern all."""
+    assert [] == client.get("virtual-servers")["state_problems"]
+    office.book.describe(state_problems=("holds.json cannot be read",))
+
+    fleet = client.get("virtual-servers")
+
+    keeps_to("FleetAnswer", fleet)
+    assert ["holds.json cannot be read"] == fleet["state_problems"]
+
+
 def test_holds_that_cannot_be_read(client: Client, tmp_path: Path) -> None:
     """None is set over them, and the answer says which file it is."""
     (tmp_path / Document.HOLDS).write_text("{", encoding="utf-8")

@@ -76,6 +76,7 @@ class Daemon:
             lambda: self._book.fleet().servers,
             lambda: len(self._pruner.verdict.held),
             lambda: (moves.seen(), moves.ended()),
+            lambda: len(self._book.fleet().state_problems),
         )
         self._metrics = MetricsService(
             config.metrics.settings, config.connect, self._fleet.status, workers=config.workers

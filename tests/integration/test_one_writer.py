@@ -110,6 +110,34 @@ class TestApply:
 
         assert "converged" in reconvirt("apply", "--desired", alone)
 
+    def test_a_daemon_with_the_same_manifests_does_it(
+        self,
+        host: LibvirtHost,
+        desired: Desired,
+        reconvirt: Reconvirt,
+        another: Reconvirt,
+        unique_name: Name,
+    ) -> None:
+        """It is waited for, and what has come of it is printed as ever."""
+        name, absent = unique_name(), unique_name("absent")
+        with reconvirt.run() as daemon:
+            daemon.wait_for("connected to libvirt", 60)
+            desired.manifest(name, state="shutoff")
+
+            (found,) = reconvirt.apply(name)["virtualServers"]
+            assert ("converged", name) == (found["phase"], found["name"])
+            assert name in host.names()
+
+            desired.manifest(name, state="shutoff", title="changed")
+            (found,) = reconvirt.apply()["virtualServers"]
+            assert "converged" == found["phase"]
+            assert "changed" == host.virsh("desc", name, "--config", "--title").strip()
+            assert f"{name} " in reconvirt("apply")
+
+            desired.manifest(name, dependsOn=[absent])
+            told = another("apply", "--timeout", "3", status=1)
+            assert "waiting" in told, "whichever state directory the command has"
+
     def test_two_of_them(
         self, host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name
     ) -> None:

@@ -36,12 +36,36 @@ def read_holds(config: Config) -> HoldStore:
     return HoldStore(store_of(config))
 
 
+class DaemonRuns(Failure):
+    """A daemon keeps the virtual servers of this libvirt.
+
+    Args:
+        daemon: the daemon.
+        command: what is refused for it.
+        why: why the daemon was not asked to do it; "" if it was not tried.
+
+    Attributes:
+        daemon: the daemon.
+    """
+
+    def __init__(self, daemon: Holder, command: str, why: str = "") -> None:
+        reason = f" ({why})" if why else ""
+        super().__init__(
+            f"{command} is refused: {daemon} keeps the virtual servers of this libvirt{reason}\n"
+            "It applies what is in its manifests by itself; 'reconvirt reconcile NAME' has it look "
+            "at one now, and 'reconvirt reconcile --source' read the manifests now. To apply "
+            "others, stop it first ('systemctl stop reconvirtd')."
+        )
+        self.daemon = daemon
+
+
 @contextmanager
 def sole_writer(config: Config, hypervisor: Hypervisor, command: str) -> Iterator[None]:
     """Be the only process that changes virtual servers of this libvirt, as long as the block runs.
 
     Raises:
-        Failure: another process is; the text says which, and what to do.
+        DaemonRuns: a daemon is.
+        Failure: another command is; the text says which, and what to do.
     """
     instance = hypervisor.instance()
     if not instance:
@@ -51,7 +75,9 @@ def sole_writer(config: Config, hypervisor: Hypervisor, command: str) -> Iterato
     try:
         lock.take(holder_of(config, command))
     except Taken as taken:
-        raise Failure(_refusal(taken, command)) from taken
+        if taken.holder.is_daemon:
+            raise DaemonRuns(taken.holder, command) from taken
+        raise Failure(str(taken)) from taken
     except LockFailed as failed:
         raise Failure(str(failed)) from failed
     try:
@@ -78,17 +104,6 @@ def daemon_of(config: Config, hypervisor: Hypervisor | None = None) -> Holder | 
         if holder is not None and (holder.is_daemon or not holder.pid):
             return holder
     return None
-
-
-def _refusal(taken: Taken, command: str) -> str:
-    if not taken.holder.is_daemon:
-        return str(taken)
-    return (
-        f"{command} is refused: {taken.holder} keeps the virtual servers of this libvirt\n"
-        "It applies what is in its manifests by itself; 'reconvirt reconcile NAME' has it look at "
-        "one now, and 'reconvirt reconcile --source' read the manifests now. To apply others, stop "
-        "it first ('systemctl stop reconvirtd')."
-    )
 
 
 @cache

@@ -74,7 +74,7 @@ def apply(
     """
     config = options.read_config(config_file, desired=desired, connect=connect)
     configure(config.log_format, sys.stderr, "info" if verbose else "critical")
-    wanted = read_source(config)
+    wanted = read_source(config, options.read_config(config_file))
     chosen = wanted.select(names)
     began = time.monotonic()
     revision, problems = wanted.snapshot.revision, wanted.snapshot.problems
@@ -137,7 +137,7 @@ def _converge(
         engine.hint(name)
 
     store = store_of(config)
-    house = House(config, wake, lambda _name, _progress: None, history, store)
+    house = House(config, store, wake, lambda _name, _progress: None, history)
     house.take(wanted.inventory.hosts)
     holds = HoldStore(store)
     around = surroundings_of(config, holds, history, house.placement, lambda: wanted.desired)

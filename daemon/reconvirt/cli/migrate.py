@@ -18,7 +18,8 @@ from reconvirt.cli.state import daemon_of, store_of
 from reconvirt.cli.wanted import Wanted, connected, read_source
 from reconvirt.controller.config import Config
 from reconvirt.controller.hosts.abort import abort_migration
-from reconvirt.controller.hosts.journeys import Journeys
+from reconvirt.controller.hosts.migration_journal import MigrationJournal
+from reconvirt.controller.hosts.report import same_host
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.migration import Finding, already_there, copied_images, make_order
@@ -107,7 +108,7 @@ def _abort_at_libvirt(name: str, config: Config) -> str:
                     f"{daemon} must be asked, or it tries the migration again; but {absent}"
                 ) from absent
         try:
-            abort_migration(config.connect, name, Journeys(store_of(config)))
+            abort_migration(config.connect, name, MigrationJournal(store_of(config)))
         except OSError as error:
             raise Failure(
                 f"{name}: its migration is not ended: it cannot be stored that it shall not be "
@@ -153,7 +154,8 @@ def check_move(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding,
         observed = here.with_hindrances(observed)
         order = make_order(desired, observed, hosts[host])
         pair = (hosts.get(wanted.inventory.own), hosts[host])
-        findings = preflight(observed, order, pair, survey(here, there, observed, order))
+        found = survey(here, there, observed, order)
+        findings = (*same_host(here, there, host), *preflight(observed, order, pair, found))
         for image in copied_images(observed, order).values():
             if there.image_is_there(image.path):
                 findings += (already_there(host, image.path),)

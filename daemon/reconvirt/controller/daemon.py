@@ -69,7 +69,15 @@ class Daemon:
         self._link = Link(config.connect, self._connected, self._heard, self._admit)
         self._writer = SoleWriter(config)
         self._fatal: LockFailed | None = None
-        self._house = House(config, self._hint, self._book.move, self._history, self._store)
+        self._house = House(
+            config,
+            self._store,
+            self._hint,
+            self._book.move,
+            self._history,
+            lambda: self._engine.wanted,
+            self._look_at_all,
+        )
         moves = self._house.migrations
         self._fleet = FleetView(
             lambda: self._link.up,
@@ -112,7 +120,10 @@ class Daemon:
             store=self._store,
             includes=self._source.includes,
         )
-        self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
+        self._glances = Glances(
+            *(self._link.current, config.glance_seconds, self._engine.hint),
+            also=self._engine.missing.look,
+        )
         self.desk = Desk(
             engine=self._engine,
             book=self._book,
@@ -122,7 +133,7 @@ class Daemon:
             hypervisor=self._link.current,
             manifests=lambda: {name: each[0] for name, each in self._manifests.items()},
             poke_source=self._source.poke,
-            abort_migration=moves.abort,
+            abort_migration=self._house.abort_migration,
         )
         self._service = Service(
             self._state,
@@ -276,6 +287,9 @@ class Daemon:
             return
         with contextlib.suppress(HypervisorError):
             self._holds.observed(self._link.current().names_by_uuid())
+
+    def _look_at_all(self) -> None:
+        self._engine.look_at_all()
 
     def _hint(self, name: str) -> None:
         self._engine.hint(name)

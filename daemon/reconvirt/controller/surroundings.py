@@ -81,6 +81,7 @@ def surroundings_of(
         placement=placement,
         guard=Guard(
             hold=partial(hold_text, holds),
+            placement=placement.why_not,
             wanted=wanted,
             removals=removals,
             budget=WriteBudget(config.most_writes, config.write_window_seconds),

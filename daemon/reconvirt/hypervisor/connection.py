@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from reconvirt.domain.actions import Action
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
+from reconvirt.domain.needs import Need, needs_of
 from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.ownership import Marked
 from reconvirt.domain.plan import Host
@@ -27,6 +28,7 @@ from reconvirt.hypervisor.events import open_connection, subscribe
 from reconvirt.hypervisor.images import inspect_image
 from reconvirt.hypervisor.instance import name_instance
 from reconvirt.hypervisor.observe import identify_domain, observe_domain, read_inactive
+from reconvirt.hypervisor.presence import missing
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
 _KEEPALIVE_SECONDS = 5
@@ -233,9 +235,14 @@ class Hypervisor:
         """What else writes to the storage that a domain is about to open."""
         return ()
 
-    def missing_sources(self, _xml: str) -> tuple[str, ...]:
-        """What a domain would need of this host to be started, and is not there."""
-        return ()
+    def missing(self, needs: Iterable[Need]) -> tuple[Need, ...]:
+        """Those of the things that virtual servers need that are not there."""
+        with translated():
+            return missing(needs, self._connection, self.read, is_local=self.is_local)
+
+    def missing_sources(self, xml: str) -> tuple[str, ...]:
+        """What a domain would need of this host to be started, and is not there, in words."""
+        return tuple(f"no {each}" for each in self.missing(needs_of(xml)))
 
     def act(self, uuid: str, action: Action) -> None:
         """Do one thing to a domain; only :class:`reconvirt.controller.guard.Guard` may call it."""

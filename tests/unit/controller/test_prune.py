@@ -253,4 +253,8 @@ class TestTelling:
 
         assert Phase.UNREADABLE is phase
         assert "a.yaml:1:1: not YAML" in message
-        assert Phase.UNMANAGED is self.told(orphan, verdict, ("u",), BROKEN)[0]
+        phase, message = self.told(orphan, verdict, ("u",), BROKEN)
+        assert Phase.UNMANAGED is phase
+        assert "cannot be read" in message
+        kept = Orphan("a", "u", mark("keep"))
+        assert "can be read now" in self.told(kept, Verdict({}, {}), ("u",), BROKEN)[1]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from reconvirt.controller.hosts.journeys import Journeys
+from reconvirt.controller.hosts.migration_journal import MigrationJournal
 from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.moving import Host
 
 
-def abort_migration(uri: str, name: str, journeys: Journeys) -> None:
+def abort_migration(uri: str, name: str, journal: MigrationJournal) -> None:
     """End the migration of a virtual server away from this host; it goes on here.
 
     The wish is stored first: libvirt does not say who has ended a migration, and one that nobody
@@ -18,13 +18,13 @@ def abort_migration(uri: str, name: str, journeys: Journeys) -> None:
     Args:
         uri: where libvirt is here.
         name: the virtual server.
-        journeys: where the wish is stored.
+        journal: where the wish is stored.
 
     Raises:
         HypervisorError: libvirt cannot end it, or none runs.
         OSError: the wish cannot be stored; the migration goes on.
     """
-    journeys.wish(name, end=True)
+    journal.request_abort(name, end=True)
     try:
         here = Host(uri)
         try:
@@ -33,5 +33,5 @@ def abort_migration(uri: str, name: str, journeys: Journeys) -> None:
             here.close()
     except HypervisorError:
         with suppress(OSError):
-            journeys.wish(name, end=False)
+            journal.request_abort(name, end=False)
         raise

@@ -26,6 +26,7 @@ from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.errors import VirtualServerGone, translated
 from reconvirt.hypervisor.events import open_connection, subscribe
 from reconvirt.hypervisor.images import inspect_image
+from reconvirt.hypervisor.instance import name_instance
 from reconvirt.hypervisor.observe import identify_domain, observe_domain, read_inactive
 from reconvirt.hypervisor.presence import missing
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
@@ -122,6 +123,12 @@ class Hypervisor:
                 continue
         return observed
 
+    def names_by_uuid(self) -> dict[str, str]:
+        """The names of all virtual servers, by uuid; one call."""
+        with translated():
+            domains = self.read(self._connection.listAllDomains)
+            return {domain.UUIDString(): domain.name() for domain in domains}
+
     def marks(self) -> dict[str, Marked]:
         """All virtual servers that carry a mark, by name."""
         with translated():
@@ -188,6 +195,11 @@ class Hypervisor:
                     else ImageFacts(path, None, None, f"it is on the host of {self.uri}")
                 )
         return desired, Host(rules, images)
+
+    def instance(self) -> str:
+        """What tells this libvirt from others; "" where no other process can reach it."""
+        with translated():
+            return name_instance(self._connection, self.read)
 
     @property
     def is_local(self) -> bool:

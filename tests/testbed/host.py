@@ -13,7 +13,9 @@ from typing import ClassVar, Self
 
 from testbed import media
 from testbed.console import Console
+from testbed.links import make_bridge, make_pair
 from testbed.slots import Slot
+from testbed.started import HOSTS
 from testbed.switch import Switch
 from testbed.traces import (
     MARK,
@@ -139,9 +141,11 @@ class LibvirtHost:
         self._connect()
         self._spawn_inside("virtlogd", *self._pid_file("virtlogd"))
         self.start_libvirtd()
+        HOSTS.append(self)
 
     def stop(self) -> None:
         """End everything of this host, at once and without asking, and leave no trace."""
+        self._forget()
         try:
             sweep(self.slot)
             for process in self._daemons.values():
@@ -270,24 +274,15 @@ class LibvirtHost:
 
     def bridge(self) -> str:
         """Make a network bridge, up and without addresses; it goes when the host stops."""
-        name = f"{self.slot.bridge_prefix}{next(self._numbers)}"
-        subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
-        subprocess.run(["ip", "link", "set", name, "up"], check=True)
-        return name
+        return make_bridge(self._link_name())
 
     def macvtap_parent(self) -> str:
         """Make an interface, up, for NICs of type direct; it goes when the host stops."""
-        name = f"{self.slot.bridge_prefix}{next(self._numbers)}"
-        other = f"{name}p"
-        pair = ["ip", "link", "add", name, "type", "veth", "peer", "name", other]
-        subprocess.run(pair, check=True)
-        for end in (name, other):  # without the other end up it has no carrier
-            subprocess.run(["ip", "link", "set", end, "up"], check=True)
-        return name
+        return make_pair(self._link_name())
 
     def switch(self) -> str:
         """Make an Open vSwitch bridge in user space, up; it goes when the host stops."""
-        name = f"{self.slot.bridge_prefix}{next(self._numbers)}"
+        name = self._link_name()
         self._switch.add_bridge(name)
         return name
 
@@ -353,10 +348,23 @@ class LibvirtHost:
         if "libvirtd" in self._daemons:
             self.restart_libvirtd()
 
+    def pid_of(self, daemon: str) -> int:
+        """The process of one of its daemons, or of its namespace; 0 if there is none."""
+        process = self._daemons.get(daemon)
+        return process.pid if process is not None and process.poll() is None else 0
+
     # The machinery
+
+    def _link_name(self) -> str:
+        return f"{self.slot.bridge_prefix}{next(self._numbers)}"
 
     def _place(self) -> Path:
         return self.slot.directory
+
+    def _forget(self) -> None:
+        """Have it observed no more."""
+        if self in HOSTS:
+            HOSTS.remove(self)
 
     def _prepare(self) -> str:
         """What is done first inside the namespaces, as shell commands that end in `&& `."""

@@ -410,7 +410,7 @@ class TestHelpers:
 
     def test_waiting_in_vain_says_for_what(self):
         """What was not seen is named, with the time it was given and the last thing seen."""
-        with pytest.raises(NotSeen, match=r"^waited 0.1 s for the impossible; last seen: 0$"):
+        with pytest.raises(NotSeen, match=r"^waited [\d.]+ s for the impossible; last seen: 0$"):
             wait_until(lambda: 0, 0.1, "the impossible")
 
     def test_console_shows_its_end_when_a_line_is_missing(self, tmp_path: Path):

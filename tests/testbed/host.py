@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from testbed import media
+from testbed.configuration import write_configuration
 from testbed.console import Console
 from testbed.links import make_bridge, make_pair
 from testbed.slots import Slot
@@ -25,7 +26,7 @@ from testbed.traces import (
     sweep,
     take_clean_slot,
 )
-from testbed.waiting import NotSeen, wait_until
+from testbed.waiting import NotSeen, limit, wait_until
 
 START_SECONDS = 30.0
 VIRSH_SECONDS = 60.0
@@ -113,7 +114,9 @@ class LibvirtHost:
         """Make the directories and the namespace, and start both daemons."""
         for name in (*self.MOUNTS, *self.DIRECTORIES):
             (self.directory / name).mkdir(mode=0o755, parents=True)
-        self._write_configuration()
+        write_configuration(
+            self.directory, self.uuid, libvirtd=self.LIBVIRTD_SETTINGS, qemu=self.QEMU_SETTINGS
+        )
         mounts = self._prepare() + "".join(
             f"mkdir -p {target} && mount --bind {self.directory}/{source} {target} && "
             for source, target in self.MOUNTS.items()
@@ -185,7 +188,7 @@ class LibvirtHost:
         """Stop libvirtd in good order, as an upgrade does, and start it again."""
         process = self._daemons["libvirtd"]
         process.terminate()
-        process.wait(START_SECONDS)
+        process.wait(limit(START_SECONDS))
         self.start_libvirtd()
 
     @contextlib.contextmanager
@@ -219,14 +222,14 @@ class LibvirtHost:
         """Run virsh on this host and return what it printed, without the last newline.
 
         Raises `VirshError` with its message when it fails, and subprocess.TimeoutExpired
-        when it takes more than `timeout` seconds.
+        when it takes more than `timeout` seconds (on an idle machine).
         """
         command = ["virsh", "--quiet", "--connect", self.uri, *map(str, arguments)]
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=limit(timeout),
             env={**os.environ, "LC_ALL": "C"},
             check=False,
         )
@@ -378,27 +381,6 @@ class LibvirtHost:
             return bool(self.virsh("uri", timeout=START_SECONDS))
         except VirshError:
             return False
-
-    def _write_configuration(self) -> None:
-        configuration = {
-            "libvirtd.conf": [
-                'auth_unix_rw = "none"',
-                *self.LIBVIRTD_SETTINGS,
-                f'host_uuid = "{self.uuid}"',
-                f'log_outputs = "3:file:{self.directory}/libvirtd.log"',
-            ],
-            # The confinement of the machine's own libvirt knows nothing of our directory, and a
-            # /dev for each emulator cannot be made where something is mounted on /dev/kvm. Owners
-            # are remembered in attributes, which a killed run would leave on loop devices.
-            "qemu.conf": [
-                *('security_driver = "none"', "namespaces = []", "remember_owner = 0"),
-                *self.QEMU_SETTINGS,
-            ],
-            "virtlogd.conf": [f'log_outputs = "3:file:{self.directory}/virtlogd.log"'],
-        }
-        for name, lines in configuration.items():
-            (self.directory / "etc" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (self.directory / "libvirtd.log").touch()
 
     def _pid_file(self, daemon: str) -> tuple[str, str]:
         return "--pid-file", f"{self.directory}/{daemon}.pid"

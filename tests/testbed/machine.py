@@ -12,7 +12,7 @@ from testbed.groups import CpuGroup
 from testbed.guest import REPOSITORY
 from testbed.slots import Slot
 from testbed.traces import MARK, sweep, take_clean_slot
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 BOOT_SECONDS = 120.0
 COMMAND_SECONDS = 180.0
@@ -163,7 +163,7 @@ class Machine:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=COMMAND_SECONDS,
+            timeout=limit(COMMAND_SECONDS),
             check=False,
         )
 

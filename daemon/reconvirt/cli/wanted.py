@@ -11,21 +11,25 @@ from typing import TypeAlias
 
 from reconvirt.cli.failure import Failure
 from reconvirt.controller.config import Config
+from reconvirt.controller.evaluate import evaluate, find_observed
 from reconvirt.controller.holds import Holds
+from reconvirt.controller.hosts.known_hosts import KnownHosts
+from reconvirt.controller.outcome import Outcome
+from reconvirt.controller.prune import Includes
 from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.source.choice import make_source
-from reconvirt.controller.source.tree import read_paths
-from reconvirt.controller.surroundings import counts_here
-from reconvirt.domain.changes import Change, Plan
+from reconvirt.controller.source.tree import newest_change, read_paths
+from reconvirt.controller.state_store import StateStore, Unreadable
+from reconvirt.controller.surroundings import counts_here, find_hold
+from reconvirt.domain.changes import Change
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.observed import Observed
-from reconvirt.domain.placing import NO_INVENTORY, Inventory, plan_elsewhere
-from reconvirt.domain.plan import make_plan
-from reconvirt.domain.rules import HostRules
+from reconvirt.domain.placing import NO_INVENTORY, Inventory
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.manifest.host import HostManifest
 from reconvirt.manifest.load import assemble, load_file, revision_of
-from reconvirt.manifest.model import Snapshot
+from reconvirt.manifest.model import FileResult, Snapshot
 
 Overdrawn: TypeAlias = Mapping[str, tuple[Change, ...]]
 """What virtual servers ask for beyond what the host gives to all together, by name."""
@@ -39,11 +43,13 @@ class Wanted:
         snapshot: the manifests and what is wrong with them.
         desired: what each good one wants, by name.
         inventory: this host and the others.
+        includes: whether the manifests are of a revision or a later one; None if not known.
     """
 
     snapshot: Snapshot
     desired: Mapping[str, Desired]
     inventory: Inventory = NO_INVENTORY
+    includes: Includes = lambda _revision: None
 
     def select(self, names: Iterable[str]) -> Mapping[str, Desired]:
         """The named ones; all if none is named.
@@ -60,24 +66,37 @@ class Wanted:
         return {name: self.desired[name] for name in chosen} if chosen else self.desired
 
 
-def read_source(config: Config) -> Wanted:
+def read_source(config: Config, configured: Config | None = None) -> Wanted:
     """The manifests of the source that the configuration states.
+
+    Args:
+        config: the configuration, with what the command line says.
+        configured: the one of the files alone: where the command line names a single file, the
+            hosts of the configured source are known, too.
 
     Raises:
         Failure: there is no such file or directory.
     """
-    if config.source.git is None:
-        return read_wanted(config.desired, config=config)
-    return _wanted(make_source(config).read(), config)
+    if config.source.git is not None:
+        source = make_source(config)
+        return replace(_wanted(source.read(), config), includes=source.includes)
+    single = configured is not None and config.desired.is_file()
+    hosts = make_source(configured).read().hosts if configured is not None and single else {}
+    return read_wanted(config.desired, config=config, hosts=hosts)
 
 
-def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
+def read_wanted(
+    *paths: Path,
+    config: Config | None = None,
+    hosts: Mapping[str, HostManifest] | None = None,
+) -> Wanted:
     """The manifests of files and directories.
 
     Args:
         paths: the files and directories.
         config: whose policies hold for what manifests do not state, and which says whether files
             are refused that others than their owner can write to; the safest policies if None.
+        hosts: hosts that are known besides those of the files.
 
     Raises:
         Failure: there is no such file or directory.
@@ -87,14 +106,31 @@ def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
             raise Failure(f"{path}: there is no such file or directory")
     strict = config is not None and not config.source.trust_writable
     files = read_paths(paths, strict=strict)
-    snapshot = assemble([load_file(each) for each in files], revision_of(files))
+    results = [load_file(each) for each in files]
+    stated = [each for result in results for each in result.hosts]
+    names, uris = {each.name for each in stated}, {each.uri for each in stated}
+    others = (hosts or {}).values()
+    beside = tuple(each for each in others if each.name not in names and each.uri not in uris)
+    changed = newest_change(*paths)
+    results.append(FileResult("", (), (), beside))
+    snapshot = assemble(results, revision_of(files), time=changed)
     return _wanted(snapshot, config or Config())
 
 
 def _wanted(snapshot: Snapshot, config: Config) -> Wanted:
-    policy, source = config.policy.policy, config.source_name
-    desired = {name: desire(each, policy, source) for name, each in snapshot.manifests.items()}
-    return Wanted(snapshot, desired, Inventory(config.own_host, snapshot.hosts))
+    policy = config.policy.policy
+    origin = replace(config.origin, revision=snapshot.revision, time=snapshot.time)
+    desired = {name: desire(each, policy, origin) for name, each in snapshot.manifests.items()}
+    shared = config.shares_source(snapshot.hosts, known=_knows_others(config))
+    return Wanted(snapshot, desired, Inventory(config.own_host, snapshot.hosts, shared))
+
+
+def _knows_others(config: Config) -> bool:
+    """Whether another host was ever known here, as far as we may read it."""
+    try:
+        return bool(KnownHosts(StateStore(config.state_directory), config.own_host).others())
+    except Unreadable:
+        return True
 
 
 @contextmanager
@@ -120,29 +156,52 @@ def connected(uri: str) -> Iterator[Hypervisor]:
         hypervisor.close()
 
 
-def plan_one(
-    hypervisor: Hypervisor,
-    desired: Desired,
-    observed: Observed | None,
-    rules: HostRules,
-    inventory: Inventory = NO_INVENTORY,
-    overdrawn: Overdrawn | None = None,
-) -> Plan:
-    """What would be done now about one virtual server.
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one look at libvirt has shown.
+
+    Attributes:
+        outcomes: what is to be said of each chosen virtual server, by name.
+        observed: what libvirt has, by libvirt's names.
+    """
+
+    outcomes: Mapping[str, Outcome]
+    observed: Mapping[str, Observed]
+
+
+def survey(config: Config, wanted: Wanted, chosen: Mapping[str, Desired], *, all_: bool) -> Survey:
+    """What is to be said of virtual servers now, by the function that the daemon decides by.
 
     Args:
-        hypervisor: the connection.
-        desired: what is wanted of it.
-        observed: what libvirt has of it, or None.
-        rules: what the host allows.
-        inventory: this host and the others.
-        overdrawn: who asks for more than the host gives to all together.
+        config: the host's configuration.
+        wanted: what all manifests say.
+        chosen: those that are of interest.
+        all_: whether all domains are observed, those without a manifest included.
+
+    Raises:
+        Failure: libvirt cannot be read.
     """
-    if (elsewhere := plan_elsewhere(desired, observed, inventory)) is not None:
-        return elsewhere
-    resolved, host = hypervisor.look_around(desired, rules)
-    too_much = (overdrawn or {}).get(desired.name, ())
-    return make_plan(resolved, observed, host=replace(host, overdrawn=too_much))
+    holds = read_holds(config)
+    with connected(config.connect) as hypervisor:
+        observed = hypervisor.observe_all() if all_ else _observe(hypervisor, chosen.values())
+        too_much = find_overdrawn(wanted, config, hypervisor)
+        outcomes: dict[str, Outcome] = {}
+        for name, desired in chosen.items():
+            resolved, host = hypervisor.look_around(desired, config.rules)
+            hold = find_hold(holds, desired)
+            outcomes[name] = evaluate(
+                resolved,
+                find_observed(desired, observed),
+                replace(host, overdrawn=too_much.get(name, ())),
+                inventory=wanted.inventory,
+                hold=None if hold is None else str(hold),
+            )
+    return Survey(outcomes, observed)
+
+
+def _observe(hypervisor: Hypervisor, chosen: Iterable[Desired]) -> Mapping[str, Observed]:
+    found = (hypervisor.observe(each.name, each.expected_uuid) for each in chosen)
+    return {each.name: each for each in found if each is not None}
 
 
 def find_overdrawn(wanted: Wanted, config: Config, hypervisor: Hypervisor | None) -> Overdrawn:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from reconvirt.controller.evaluate import held
+from reconvirt.controller.guard import Call, OnHold, Outdated, Refusal
 from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase, settle
+from reconvirt.controller.prune import Orphan
 from reconvirt.controller.surroundings import Surroundings
-from reconvirt.domain.actions import Action, Define, Record, Start
+from reconvirt.domain.actions import Action, Define, Record, SetAutostart, Start
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.observed import Observed
@@ -26,6 +29,7 @@ from reconvirt.hypervisor.errors import (
 from reconvirt.hypervisor.schema_check import guilty_pieces
 
 _MOST_STEPS = 256
+_MOST_OUTDATED = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +61,8 @@ class Convergence:
         stopping: whether to take no further step.
         clock: seconds that never go back.
         priority: its turn among those that wait for a start.
+        desired: the manifest in force; None if it is gone.
+        orphan: what was last applied, if its manifest is gone.
     """
 
     name: str
@@ -66,9 +72,12 @@ class Convergence:
     stopping: Callable[[], bool]
     clock: Callable[[], float]
     priority: int = 0
+    desired: Desired | None = None
+    orphan: Orphan | None = None
     _view: View = field(init=False)
     _taken: list[Step] = field(default_factory=list)
     _failed: dict[Action, HypervisorError] = field(default_factory=dict)
+    _blocked: dict[Action, HypervisorError] = field(default_factory=dict)
 
     def run(self) -> Outcome:
         """Take all steps that can be taken now.
@@ -81,25 +90,45 @@ class Convergence:
         """
         self._view = View(Plan(self.name), None, Memory())
         try:
-            for _ in range(_MOST_STEPS):
-                self._view = self.look()
-                step = self._next()
-                if step is None:
-                    break
-                if self.stopping():
-                    due = ", ".join(each.action.verb for each in self._view.plan.steps)
-                    return self._outcome(Phase.DIFFERS, f"ended before {due}")
-                if (waits := self._try(step)) is not None:
-                    return waits
+            ended = self._take_all()
         except HypervisorDown:
             raise
+        except Refusal as refusal:
+            return self._refused(refusal)
         except HypervisorError as error:
             return self._failure(*self._failed.values(), error)
+        if ended is not None:
+            return ended
         if self._failed:
             return self._failure(*self._failed.values())
         now, memory, plan = self.clock(), self._view.memory, self._view.plan
         phase, message = settle(plan, memory.requests.complaint(plan.steps, now))
         return self._outcome(phase, message, again=memory.look_again(plan.steps, now))
+
+    def _take_all(self) -> Outcome | None:
+        """Take the steps that are due, observing again after each; the outcome if one must wait.
+
+        Raises:
+            HypervisorError: one has failed, and nothing more can be done now.
+            Refusal: the guard does not allow one.
+        """
+        outdated = 0
+        for _ in range(_MOST_STEPS):
+            self._view = self.look()
+            step = self._next()
+            if step is None:
+                break
+            if self.stopping():
+                due = ", ".join(each.action.verb for each in self._view.plan.steps)
+                return self._outcome(Phase.DIFFERS, f"ended before {due}")
+            try:
+                if (waits := self._try(step)) is not None:
+                    return waits
+            except Outdated:
+                outdated += 1
+                if outdated > _MOST_OUTDATED:
+                    raise
+        return None
 
     def _next(self) -> Step | None:
         """The step that is due; None if there is none."""
@@ -131,11 +160,13 @@ class Convergence:
         return None
 
     def _refuse_to_repeat(self, step: Step) -> None:
-        """See that what was done is not due again.
+        """See that neither what was done nor what libvirt has refused is due again.
 
         Raises:
             OperationFailed: it is.
         """
+        if (error := self._blocked.get(step.action)) is not None:
+            raise OperationFailed(str(error)) from error
         if not step.asks and any(step.action == each.action for each in self._taken):
             verb = step.action.verb
             raise OperationFailed(f"{verb}: libvirt took the call, but nothing has changed")
@@ -145,40 +176,61 @@ class Convergence:
         action, memory = step.action, self._view.memory
         try:
             if step.asks:
-                memory.requests.ask(action, self.clock())
+                memory.requests.begin(action)
             self.around.on_step(self.name, action.verb)
-            self.hypervisor.act(self.name, action)
+            self.around.guard.act(self.hypervisor, self._call(action))
         except Underway:
+            memory.requests.accept(action, self.clock())
             return True
-        except (NotLive, Rejected) as error:
-            return self._hinder(step, error)
         except HypervisorError as error:
-            if step.asks:
-                memory.requests.take_back(action)
+            if isinstance(error, NotLive | Rejected):
+                return self._hinder(step, error)
             self._tell(step, "StepFailed", str(error), "error")
             raise
         finally:
             self.around.on_step(self.name, "")
             if isinstance(action, Start):
                 self.around.gate.leave(self.name)
+        if step.asks:
+            memory.requests.accept(action, self.clock())
         memory.note(step, self._view.plan, self.clock())
         self._tell(step, "StepAsked" if step.asks else "StepDone", "", "info")
         return True
 
+    def _call(self, action: Action) -> Call:
+        view = self._view
+        uuid = view.observed.uuid if view.observed else ""
+        if not uuid and self.desired is not None:
+            uuid = self.desired.expected_uuid
+        return Call(
+            self.name, uuid, action, view.observed, self.desired, self.orphan, plan=view.plan
+        )
+
+    def _refused(self, refusal: Refusal) -> Outcome:
+        """What a reconcile came to in which the guard did not allow a call."""
+        if isinstance(refusal, OnHold):
+            outcome = held(self.name, self._view.plan, self._view.observed, str(refusal))
+            return replace(outcome, steps=tuple(self._taken))
+        return self._outcome(refusal.phase, str(refusal), again=refusal.again_after)
+
     def _hinder(self, step: Step, error: HypervisorError) -> bool:
-        """Let a live change wait that libvirt will never make: the next start brings it.
+        """Let a change of what runs wait that libvirt never makes live: the next start brings it.
+
+        Every other step has no other way than the one that libvirt has just refused.
 
         Raises:
             HypervisorError: it is no such change.
         """
         memory = self._view.memory
-        if isinstance(step.action, Define | Start) or not step.changes:
+        waits = step.in_place and step.changes and not isinstance(step.action, SetAutostart)
+        if not waits:
             self._tell(step, "StepFailed", str(error), "error")
             if isinstance(step.action, Define) and memory.desired is not None:
                 raise Rejected(_explain(error, step.action, memory.desired)) from error
             raise error
         reason = f"libvirt cannot do it while it runs: {error}"
         memory.hindrances.update({each.field: reason for each in step.changes})
+        self._blocked[step.action] = error
         self._tell(step, "MustWaitForRestart", str(error), "warning")
         return False
 

@@ -70,12 +70,13 @@ KINDS: Mapping[Kind, Advice] = {
     Kind.HELD_BY_OTHER_HOST: Advice(
         "The other host that the reason names has it, or may have it: it is not defined, started "
         "or resumed here.",
-        "If that host is off for sure, `reconvirt host fenced HOST` on this one.",
+        "`reconvirt host list`; if that host is off for sure, `reconvirt host fenced HOST` on this "
+        "one.",
     ),
     Kind.ORPHANED: Advice(
-        "Its manifest is gone. What its last one said of `on_removal` is done.",
-        "Bring the manifest back; or, if letting go is held since there are many, "
-        "`reconvirt approve prune`.",
+        "Its manifest is gone. What its last one said of `on_removal` is done after "
+        "`prune_grace_seconds`.",
+        "Bring the manifest back; or, if pruning is held, `reconvirt approve prune`.",
     ),
 }
 
@@ -114,7 +115,8 @@ PHASES: Mapping[Phase, Advice] = {
     ),
     Phase.STALLED: Advice(
         "The same has failed five times in a row, and nothing has changed by it.",
-        "See libvirt's log; 'reconvirt reconcile {name}' tries it at once.",
+        "Provide what the message says is missing on this host: it is tried again within seconds. "
+        "Otherwise see libvirt's log; 'reconvirt reconcile {name}' tries it at once.",
     ),
     Phase.DRIFTED: Advice(
         "Something was changed by hand, and the policy `drift` is `report`.",
@@ -122,6 +124,11 @@ PHASES: Mapping[Phase, Advice] = {
     ),
     Phase.HELD: Advice("It is left alone on purpose.", "See the condition `Held`."),
     Phase.UNMANAGED: Advice("Its manifest is gone.", "See the condition `Orphaned`."),
+    Phase.UNREADABLE: Advice(
+        "No manifest in force states it, and not all manifests can be read: it may have one. "
+        "Nothing is done about it.",
+        "Repair what `reconvirt get` shows as errors.",
+    ),
 }
 
 PAUSES: Mapping[str, Advice] = {

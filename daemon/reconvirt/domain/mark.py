@@ -40,12 +40,31 @@ def read_mark(root: _Element) -> Statement | None:
         return Statement({}, {})
 
 
+def mark_text(root: _Element) -> str | None:
+    """The text of the mark in a domain's XML, for telling whether it is still the same."""
+    element = root.find(f"metadata/{_TAG}")
+    return None if element is None else element.text or ""
+
+
+def text_of_metadata(xml: str) -> str:
+    """The text of the mark as ``virDomainGetMetadata`` shows it: the element alone."""
+    return etree.fromstring(xml).text or ""
+
+
 def write_mark(root: _Element, statement: Statement) -> None:
     """Put the mark into a domain's XML."""
     metadata = reach(root, "metadata")
     for old in metadata.findall(_TAG):
         metadata.remove(old)
     etree.SubElement(metadata, _TAG, nsmap={PREFIX: NAMESPACE}).text = statement.to_json()
+
+
+def drop_mark(root: _Element) -> None:
+    """Take the mark out of a domain's XML."""
+    for old in root.findall(f"metadata/{_TAG}"):
+        parent = old.getparent()
+        if parent is not None:
+            parent.remove(old)
 
 
 def mark_element(statement: Statement) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 import libvirt
 
 from reconvirt.domain.actions import Action
-from reconvirt.domain.desired import Desired, Statement
+from reconvirt.domain.desired import Desired
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
-from reconvirt.domain.observed import Observed
+from reconvirt.domain.needs import Need, needs_of
+from reconvirt.domain.observed import Identity, Observed
+from reconvirt.domain.ownership import Marked
 from reconvirt.domain.plan import Host
 from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
 from reconvirt.domain.rules import HostRules
@@ -24,7 +26,8 @@ from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.errors import VirtualServerGone, translated
 from reconvirt.hypervisor.events import open_connection, subscribe
 from reconvirt.hypervisor.images import inspect_image
-from reconvirt.hypervisor.observe import observe_domain
+from reconvirt.hypervisor.observe import identify_domain, observe_domain, read_inactive
+from reconvirt.hypervisor.presence import missing
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
 _KEEPALIVE_SECONDS = 5
@@ -119,11 +122,11 @@ class Hypervisor:
                 continue
         return observed
 
-    def marks(self) -> dict[str, tuple[str, Statement]]:
-        """uuid and mark of all virtual servers that carry one, by name."""
+    def marks(self) -> dict[str, Marked]:
+        """All virtual servers that carry a mark, by name."""
         with translated():
             domains = self.read(self._connection.listAllDomains)
-        marks: dict[str, tuple[str, Statement]] = {}
+        marks: dict[str, Marked] = {}
         for domain in domains:
             try:
                 with translated():
@@ -132,7 +135,8 @@ class Hypervisor:
                 continue
             mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
             if mark is not None:
-                marks[domain.name()] = (domain.UUIDString(), mark)
+                active = domain.ID() != _SHUT_OFF
+                marks[domain.name()] = Marked(domain.UUIDString(), mark, active)
         return marks
 
     def glance(self) -> dict[str, tuple[Any, ...]]:
@@ -191,10 +195,47 @@ class Hypervisor:
         parts = urlsplit(self.uri)
         return not parts.hostname and "+ssh" not in parts.scheme
 
-    def act(self, name: str, action: Action) -> None:
-        """Do one thing to a virtual server."""
+    def identify(self, uuid: str, name: str) -> tuple[Identity, ...]:
+        """The domains of this uuid or this name: none, one, or two that are not the same."""
+        found: dict[str, Identity] = {}
+        for lookup, key in (
+            (self._connection.lookupByUUIDString, uuid),
+            (self._connection.lookupByName, name),
+        ):
+            try:
+                with translated():
+                    identity = identify_domain(self.read(lookup, key), self.read)
+            except VirtualServerGone:
+                continue
+            found[identity.uuid] = identity
+        return tuple(found.values())
+
+    def read_config(self, uuid: str) -> str:
+        """The inactive XML of a domain, as :meth:`observe` has it; "" if there is none."""
+        try:
+            with translated():
+                domain = self.read(self._connection.lookupByUUIDString, uuid)
+                return read_inactive(domain, self.read)
+        except VirtualServerGone:
+            return ""
+
+    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
+        """What else writes to the storage that a domain is about to open."""
+        return ()
+
+    def missing(self, needs: Iterable[Need]) -> tuple[Need, ...]:
+        """Those of the things that virtual servers need that are not there."""
         with translated():
-            perform(self._connection, name, action, read=self.read, write=self.write)
+            return missing(needs, self._connection, self.read, is_local=self.is_local)
+
+    def missing_sources(self, xml: str) -> tuple[str, ...]:
+        """What a domain would need of this host to be started, and is not there, in words."""
+        return tuple(f"no {each}" for each in self.missing(needs_of(xml)))
+
+    def act(self, uuid: str, action: Action) -> None:
+        """Do one thing to a domain; only :class:`reconvirt.controller.guard.Guard` may call it."""
+        with translated():
+            perform(self._connection, uuid, action, read=self.read, write=self.write)
 
     def watch(
         self, on_event: Callable[[str, str, str], None], on_close: Callable[[str], None]

@@ -7,10 +7,13 @@ from typing import Any
 
 import libvirt
 
-from reconvirt.domain.observed import Observed
+from reconvirt.domain.mark import NAMESPACE, text_of_metadata
+from reconvirt.domain.observed import Identity, Observed
 from reconvirt.hypervisor.states import name_state
 
 Read = Callable[..., Any]
+
+_SHUT_OFF = -1  # instead of a number
 
 _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 # Without SECURE the XML lacks passwords, and defining it again would erase them.
@@ -26,29 +29,62 @@ def observe_domain(domain: libvirt.virDomain, read: Read) -> Observed:
     # libvirt gives the number of one that is shut off as -1, without a call.
     domain_id = domain.ID()
     autostart = bool(read(domain.autostart))
-    if domain_id == -1:
+    if domain_id == _SHUT_OFF:
         state, reason = read(domain.state)
         return Observed(
             domain.name(),
             domain.UUIDString(),
             None,
             *name_state(state, reason),
-            read(domain.XMLDesc, _INACTIVE),
+            read_inactive(domain, read),
             None,
             autostart,
             _saved_image(domain, read),
         )
     state, reason = read(domain.state)
     live = read(domain.XMLDesc, _ACTIVE) if state != libvirt.VIR_DOMAIN_SHUTOFF else None
+    persistent = bool(read(domain.isPersistent))
+    # One that is arriving from another host is not persistent yet, whatever its state.
+    asks_for_job = state == libvirt.VIR_DOMAIN_PAUSED or not persistent
     return Observed(
         domain.name(),
         domain.UUIDString(),
         domain_id if live else None,
         *name_state(state, reason),
-        read(domain.XMLDesc, _INACTIVE),
+        read_inactive(domain, read),
         live,
         autostart,
-        job=_job(domain, read) if state == libvirt.VIR_DOMAIN_PAUSED else "",
+        job=_job(domain, read) if asks_for_job else "",
+        persistent=persistent,
+    )
+
+
+def read_inactive(domain: libvirt.virDomain, read: Read) -> str:
+    """The configuration: what the next start brings."""
+    xml: str = read(domain.XMLDesc, _INACTIVE)
+    return xml
+
+
+def identify_domain(domain: libvirt.virDomain, read: Read) -> Identity:
+    """What tells a domain from others, as it is now."""
+    persistent = bool(read(domain.isPersistent))
+    # A domain that is not persistent has no configuration to be asked about.
+    where = libvirt.VIR_DOMAIN_AFFECT_CONFIG if persistent else libvirt.VIR_DOMAIN_AFFECT_LIVE
+    try:
+        xml = read(domain.metadata, libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, where)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+            raise
+        last_applied = None
+    else:
+        last_applied = text_of_metadata(xml)
+    number = domain.ID()
+    return Identity(
+        domain.UUIDString(),
+        domain.name(),
+        None if number == _SHUT_OFF else number,
+        persistent,
+        last_applied,
     )
 
 
@@ -71,7 +107,7 @@ _JOBS = {
 
 
 def _job(domain: libvirt.virDomain, read: Read) -> str:
-    """What libvirt is doing with a paused virtual server.
+    """What libvirt is doing with a virtual server that is paused, or not persistent.
 
     Its reason does not tell: one that was restored from an image saved in the paused state stays
     "migrating" for ever.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -14,6 +14,7 @@ from reconvirt.controller.config.metrics import MetricsSection
 from reconvirt.controller.config.policies import PolicySettings
 from reconvirt.controller.config.settings import section, setting
 from reconvirt.controller.config.source import SourceSettings
+from reconvirt.domain.desired import Origin
 from reconvirt.domain.rules import HostRules
 
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
@@ -134,8 +135,33 @@ class Config:
         pattern=r"[A-Za-z0-9_.-]+",
         examples=("desired",),
     )
+    former_source_names: tuple[str, ...] = setting(
+        (),
+        about="what this source was called before; virtual servers that came from these names are "
+        "its own",
+        pattern=r"[A-Za-z0-9_.-]+",
+        examples=("staging",),
+    )
+    prune_grace_seconds: float = setting(
+        60.0,
+        about="for how long a manifest must be gone before its virtual server is shut down or "
+        "undefined, if `on_removal` says so",
+        least=0,
+        unit=_SECONDS,
+        live=True,
+    )
     most_starts: int = setting(
         4, about="how many virtual servers are started at a time", least=1, most=256
+    )
+    most_writes: int = setting(
+        60,
+        about="how many writing calls a virtual server may need within `write_window_seconds` "
+        "without a change of its manifest, besides those of its longest plan; then it is stalled, "
+        "as when something else changes back what reconvirt changes",
+        least=1,
+    )
+    write_window_seconds: float = setting(
+        600.0, about="the time over which `most_writes` counts", least=1, unit=_SECONDS
     )
     dump_directory: Path = setting(
         Path("/var/lib/reconvirt/dumps"),
@@ -161,9 +187,25 @@ class Config:
     page: PageSettings = section(PageSettings, about="where the status page is served")
 
     @property
+    def origin(self) -> Origin:
+        """The source of manifests, of no particular revision."""
+        return Origin(self.source_name, self.former_source_names)
+
+    @property
     def own_host(self) -> str:
         """The name of this host."""
         return self.host_name or platform.node() or "localhost"
+
+    def shares_source(self, hosts: Sized, *, known: bool) -> bool:
+        """Whether other hosts read the same manifests, for all that is known.
+
+        Args:
+            hosts: the hosts that manifests describe.
+            known: whether another host was ever known.
+        """
+        if self.source.shared is not None:
+            return self.source.shared
+        return self.source.git is not None or bool(hosts) or known
 
     @property
     def rules(self) -> HostRules:

@@ -204,7 +204,7 @@ def test_an_image_that_changes(
     image = host.image(f"{name}.raw", kind="raw")
     disk = DISK.format(kind="file", attribute="file", source=image, more="")
     host.define(domain_xml(name, guest, host.console_log(name), devices=disk))
-    see_first(observer)
+    see_first(observer, 10)  # its creation is over
     image.write_bytes(b"by the test")
     see_first(observer, 10)
     assert [] == observer.seen(Law.IMAGE, name)

@@ -41,7 +41,6 @@ LOOKS = frozenset({"info", "compare", "check", "map", "measure"})  # of qemu-img
 EVERYTHING = "*"
 FOREVER = float("inf")
 WRITE_SECONDS = 2.0  # between the opening of a file and the last that is written to it
-RUN_SECONDS = 30.0  # for which a program may write to a file
 _NAME = re.compile(r"rv-test-\d+-[\w.-]*\w")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _MANIFESTS = (".yaml", ".yml")
@@ -109,6 +108,7 @@ class Ledger:
 
     _asks: list[Ask] = field(default_factory=list)
     _edits: list[Edit] = field(default_factory=list)
+    _running: dict[str, tuple[float, list[str]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     pids: dict[int, str] = field(default_factory=dict)  # of QEMU processes: their guests
 
@@ -117,6 +117,7 @@ class Ledger:
         with self._lock:
             self._asks.clear()
             self._edits.clear()
+            self._running.clear()
 
     def ask(self, subject: str, what: str, lasts: float = 0) -> None:
         """Note that the test has done something by which this virtual server or file may change."""
@@ -140,6 +141,24 @@ class Ledger:
                 return ask.what
         return ""
 
+    def started(self, command: str, paths: list[str]) -> None:
+        """Note that this process has started a command that may write to these files."""
+        with self._lock:
+            self._running[command] = (now(), paths)
+
+    def renew(self) -> None:
+        """Ask again for what the commands do that still run."""
+        if not self._running:
+            return
+        running = set(_children())
+        with self._lock:
+            for command, (since, paths) in tuple(self._running.items()):
+                if command in running:
+                    what = command.replace("\0", " ")
+                    self._asks += (Ask(path, what, now(), WRITE_SECONDS) for path in paths)
+                elif now() - since > WRITE_SECONDS:
+                    self._running.pop(command)
+
     def edited(self, path: Path) -> None:
         """Note that a manifest, or a directory of them, is about to change."""
         files = (each for end in _MANIFESTS for each in path.rglob(f"*{end}"))
@@ -148,6 +167,14 @@ class Ledger:
             edit = Edit(file, now(), read_stated(file), known)
             with self._lock:
                 self._edits.append(edit)
+
+
+def _children() -> Iterator[str]:
+    """The command lines of the processes that this one has started."""
+    for file in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):
+            for pid in file.read_text().split():
+                yield Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0")
 
 
 def _covers(ask: Ask, subject: str) -> bool:
@@ -242,8 +269,12 @@ def _ran(_program: Any, command: Any, *_: Any) -> None:
     words = [command] if isinstance(command, (str, bytes, os.PathLike)) else list(command)
     texts = [os.fsdecode(each) for each in words]
     what = " ".join(texts)[:200]
-    for subject, lasts in _meant(texts):
+    meant = dict(_meant(texts))
+    for subject, lasts in meant.items():
         LEDGER.ask(subject, what, lasts)
+    paths = [subject for subject in meant if subject.startswith("/")]
+    if paths:
+        LEDGER.started("\0".join(texts), paths)
 
 
 def _meant(texts: list[str]) -> Iterator[tuple[str, float]]:
@@ -262,7 +293,7 @@ def _meant(texts: list[str]) -> Iterator[tuple[str, float]]:
         yield EVERYTHING, FOREVER
     for word in set(re.split(r"[\s'\"=;]+", " ".join(texts))):
         if word.startswith("/"):
-            yield os.path.normpath(word), RUN_SECONDS
+            yield os.path.normpath(word), WRITE_SECONDS
         elif word.isdecimal() and int(word) in LEDGER.pids:
             yield LEDGER.pids[int(word)], 0
         elif "-" in word and not word.startswith("-"):  # a name, or a uuid

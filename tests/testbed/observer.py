@@ -308,6 +308,7 @@ class Observer:
             self._failure = error
 
     def _look(self) -> None:
+        LEDGER.renew()
         look = _LOOKER.look()
         LEDGER.pids = {each.pid: each.name for each in look.emulators}
         self._violations += self._rules.judge(look)

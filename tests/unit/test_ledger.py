@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.ledger import LEDGER, now
+from testbed.ledger import LEDGER, WRITE_SECONDS, now
 from testbed.started import HOSTS
+from testbed.waiting import wait_until
 
 NAME = "rv-test-99-vs-1"
 MANIFEST = """\
@@ -101,8 +102,21 @@ class TestCommands:
         run("qemu-img", "info", "/images/a.qcow2")
         assert "" == asked("/images/a.qcow2")
 
-        run("qemu-img", "resize", "/images/a.qcow2", "1G")
-        assert asked("/images/a.qcow2", since=now())
+        resize = ("qemu-img", "resize", "/images/a.qcow2", "1G")
+        code = "input()"
+        with subprocess.Popen(
+            [sys.executable, "-c", code, *resize], stdin=subprocess.PIPE
+        ) as resizing:
+            assert asked("/images/a.qcow2")
+            since = now() + WRITE_SECONDS
+            assert "" == LEDGER.asked(("/images/a.qcow2",), since, since + 1)
+            wait_until(lambda: now() > since, 10, "the time that is enough for most")
+            LEDGER.renew()
+            assert asked("/images/a.qcow2", since=since)
+            assert resizing.stdin is not None
+            resizing.stdin.write(b"\n")
+        LEDGER.renew()
+        assert "" == LEDGER.asked(("/images/a.qcow2",), now(), now() + 2 * WRITE_SECONDS)
 
     def test_git(self, bed: Bed) -> None:
         """What it changes in the work tree is not seen in any other way."""

@@ -113,6 +113,7 @@ def _converge(
     house.take(wanted.inventory.hosts)
     holds = Holds(config.state_directory / "holds.json")
     around = surroundings_of(config, holds, history, house.placement, lambda: wanted.desired)
+    house.migrations.guard = around.guard
     engine = Engine(
         lambda: hypervisor,
         workers=config.workers,

@@ -83,6 +83,15 @@ class Daemon:
             config.metrics.settings, config.connect, self._fleet.status, workers=config.workers
         )
         self._fleet.observer = self._metrics.observer
+        around = surroundings_of(
+            config,
+            self._holds,
+            self._history,
+            self._house.placement,
+            lambda: self._engine.wanted,
+            lambda: self._pruner.decision,
+        )
+        moves.guard = around.guard
         self._engine = Engine(
             self._link.current,
             workers=config.workers,
@@ -90,18 +99,7 @@ class Daemon:
             most_starts=config.most_starts,
             on_down=self._down,
             on_outcome=self._publish,
-            surroundings=replace(
-                surroundings_of(
-                    config,
-                    self._holds,
-                    self._history,
-                    self._house.placement,
-                    lambda: self._engine.wanted,
-                    lambda: self._pruner.decision,
-                ),
-                on_step=self._book.step,
-                afar=self._house.afar,
-            ),
+            surroundings=replace(around, on_step=self._book.step, afar=self._house.afar),
             observer=self._metrics.observer,
         )
         self._pruner = Pruner(

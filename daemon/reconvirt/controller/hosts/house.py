@@ -98,7 +98,7 @@ class House:
             self.census,
             journal,
             wanted,
-            claims.runs_here,
+            self._etcd.runs_here if self._etcd is not None else None,
             self._tell,
         )
 

@@ -76,6 +76,15 @@ class MigrationJournal:
         self._lock = threading.Lock()
         self._read: dict[str, Entry] | None = None
 
+    @property
+    def unreadable(self) -> str:
+        """Why it is not known what was begun; "" if it is."""
+        try:
+            _parsed(self._store.read(Document.MIGRATIONS))
+        except Unreadable as error:
+            return f"it is not known which migrations were begun: {error}"
+        return ""
+
     def find(self, name: str) -> Entry | None:
         """The entry of a virtual server; None where there is none."""
         found = [entry for entry in self._entries().values() if entry.name == name]

@@ -67,6 +67,9 @@ class Plan:
         refused: what will not be done, and why.
         unlisted: devices that were attached by hand, and that nothing is done about.
         drifted: what is not as it was applied, although the manifest has not changed.
+        diverged: disks whose source something else has moved; they are left where they are.
+        overlays: disks on an overlay of the stated image, which is in sync.
+        recheck: whether something is refused that may end without an event.
     """
 
     name: str
@@ -75,8 +78,11 @@ class Plan:
     refused: tuple[Change, ...] = ()
     unlisted: tuple[Change, ...] = ()
     drifted: tuple[Change, ...] = ()
+    diverged: tuple[Change, ...] = ()
+    overlays: tuple[Change, ...] = ()
+    recheck: bool = False
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do, to wait for or to complain about."""
-        return not (self.steps or self.waiting or self.refused)
+        return not (self.steps or self.waiting or self.refused or self.diverged)

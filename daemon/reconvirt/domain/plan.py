@@ -10,23 +10,24 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconvirt.domain.actions import Define, Record, Rename, SetLifecycleAction
+from reconvirt.domain.actions import Define, Record, Rename, SetAutostart, SetLifecycleAction
 from reconvirt.domain.changes import Change, Plan, Step, make_change
-from reconvirt.domain.compare import Difference, FieldDifference, compare, index_devices, paths_of
+from reconvirt.domain.compare import Difference, FieldDifference, compare, paths_of
 from reconvirt.domain.desired import Desired, Statement
+from reconvirt.domain.disk_source import image_paths
+from reconvirt.domain.draft import Draft
 from reconvirt.domain.effects import Effect, Running
 from reconvirt.domain.foreign import find_foreign, report_foreign
-from reconvirt.domain.image_plan import Images, plan_images
+from reconvirt.domain.image_plan import NONE_KNOWN, Images, KnownImages, find_missing
 from reconvirt.domain.kinds.common import is_persistent
-from reconvirt.domain.kinds.disks import DISK
 from reconvirt.domain.lifecycle import NOTHING_HAPPENED, RUNS, Circumstances, plan_state
 from reconvirt.domain.mark import mark_element, read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
-from reconvirt.domain.order import in_order
 from reconvirt.domain.patch import empty_domain, patch
 from reconvirt.domain.resolve import keep_unresolved
 from reconvirt.domain.rules import NO_RULES, HostRules, object_to
-from reconvirt.domain.running import LivePlan, plan_running, record_live
+from reconvirt.domain.running import plan_running, record_live
+from reconvirt.domain.storage import Chains, Storage, judge_storage
 from reconvirt.domain.xmltree import parse_xml, print_xml
 
 if TYPE_CHECKING:
@@ -42,12 +43,16 @@ class Host:
         images: what stands at the paths of the images that are to be made.
         happened: what has happened to it.
         overdrawn: what it asks for beyond what all virtual servers may have together.
+        known_images: which images were there once.
+        chains: what the headers of images that disks are on say of images below them.
     """
 
     rules: HostRules = NO_RULES
     images: Images = field(default_factory=dict)
     happened: Circumstances = NOTHING_HAPPENED
     overdrawn: tuple[Change, ...] = ()
+    known_images: KnownImages = NONE_KNOWN
+    chains: Chains = field(default_factory=dict)
 
 
 _CONFIGURED = "stored in the configuration"
@@ -91,38 +96,56 @@ def _plan_existing(
     if strange := _strangers(desired, observed, mark):
         return Plan(desired.name, refused=(strange,))
     desired = replace(desired, statement=keep_unresolved(desired.statement, desired, mark))
-    differences = compare(desired.statement, mark, config, live=False)
+    live = parse_xml(observed.live) if observed.live else None
+    storage = _judge_storage(desired, config, live, host.chains)
+    differences = _differences(desired.statement, mark, config, storage)
     if refusals := [_refusal(each) for each in differences if _is_refused(each)]:
         return Plan(desired.name, refused=tuple(refusals))
     if desired.policy.unlisted == "detach":
         differences += tuple(find_foreign(desired.statement, mark, config))
-    live = parse_xml(observed.live) if observed.live else None
     target = config
     if differences:
         target = patch(config, differences, live, stated=desired.statement.fields)
-    made = _Made([], [], list(objections))
+    applied = storage.keep(desired.statement, live=False)
+    known = host.known_images.including(image_paths(config))
+    missing = find_missing(desired, host.images, known, storage)
+    made = Draft(refused=list(objections), storage=storage, missing=missing)
     changing = live if _can_change(desired, observed) else None
     unsettled = paths_of(differences)
     if changing is not None:
-        hindrances = {**_hindered(desired, mark, changing), **hindrances}
+        hindrances = {**(_hindered(changing) if mark == applied else {}), **hindrances}
         running = Running(changing, target, paused=observed.state is State.PAUSED)
-        made.take(plan_running(desired, running, hindrances, unsettled))
+        made.take(plan_running(desired, running, hindrances, unsettled, storage))
         _await_reboot(desired, running, made)
-    _plan_images(desired, host, live, made)
+    made.add_images(desired, host.images, live)
     # One that was taken over and needs no change is not written to, not even for the mark.
     if mark is not None or differences or made.steps:
-        made.steps += _plan_config(desired.statement, observed.config, mark, target, differences)
+        made.steps += _plan_config(applied, observed.config, mark, target, differences)
         if changing is not None:
-            afresh = desired.policy.drift == "report" and mark != desired.statement
+            afresh = desired.policy.drift == "report" and mark != applied
             made.steps += record_live(
-                desired.statement, changing, unsettled, hindrances, everything=afresh
+                desired.statement, changing, unsettled, hindrances, storage, everything=afresh
             )
     _plan_state(desired, observed, host, made)
     plan = made.plan(desired.name, _unlisted(desired, (mark, config), live))
-    if mark != desired.statement:
+    if mark != applied:
         return plan
     running_mark = read_mark(live) if live is not None else None
     return _tell_drift(plan, desired, observed, running_mark.pending if running_mark else ())
+
+
+def _judge_storage(
+    desired: Desired, config: _Element, live: _Element | None, chains: Chains
+) -> Storage:
+    layers = (config, read_mark(config)), None if live is None else (live, read_mark(live))
+    return judge_storage(desired.name, desired.statement, *layers, chains)
+
+
+def _differences(
+    statement: Statement, mark: Statement | None, config: _Element, storage: Storage
+) -> tuple[Difference, ...]:
+    before = storage.strip(mark) if mark is not None else None
+    return compare(storage.strip(statement), before, config, live=False)
 
 
 def _can_change(desired: Desired, observed: Observed) -> bool:
@@ -133,13 +156,13 @@ def _can_change(desired: Desired, observed: Observed) -> bool:
     return observed.state in RUNS or stays_paused
 
 
-def _hindered(desired: Desired, mark: Statement | None, live: _Element) -> Mapping[str, str]:
-    """What libvirt has refused to change live before; another manifest is tried anew."""
-    running = read_mark(live) if mark == desired.statement else None
+def _hindered(live: _Element) -> Mapping[str, str]:
+    """What libvirt has refused to change live before, for the same manifest."""
+    running = read_mark(live)
     return running.hindered if running is not None else {}
 
 
-def _await_reboot(desired: Desired, running: Running, made: _Made) -> None:
+def _await_reboot(desired: Desired, running: Running, made: Draft) -> None:
     """Have the guest's own next reboot end its process, where it shall apply what waits.
 
     libvirt reboots a guest within the process that it has; ended instead, it is started anew.
@@ -151,6 +174,7 @@ def _await_reboot(desired: Desired, running: Running, made: _Made) -> None:
             del made.steps[number]
             break
     waits = any(each.effect is Effect.NEXT_START for each in made.waiting)
+    waits = waits and not made.keeps_state(desired)
     usual = running.config.findtext("on_reboot") or "restart"
     found, wanted = running.live.findtext("on_reboot"), "destroy" if waits else usual
     if found != wanted:
@@ -202,39 +226,12 @@ def render(desired: Desired, observed: Observed | None = None) -> str:
     if observed is None:
         return print_xml(_new_domain(desired)[0])
     config = parse_xml(observed.config)
-    differences = compare(desired.statement, read_mark(config), config, live=False)
+    live = parse_xml(observed.live) if observed.live else None
+    storage = _judge_storage(desired, config, live, {})
+    differences = _differences(desired.statement, read_mark(config), config, storage)
     target = patch(config, differences, stated=desired.statement.fields)
-    write_mark(target, desired.statement)
+    write_mark(target, storage.keep(desired.statement, live=False))
     return print_xml(target)
-
-
-@dataclass(slots=True)
-class _Made:
-    """A plan in the making."""
-
-    steps: list[Step]
-    waiting: list[Change]
-    refused: list[Change]
-
-    def take(self, live: LivePlan) -> None:
-        """Add what was found about what runs."""
-        self.steps += live.steps
-        self.waiting += live.waiting
-        self.refused += live.refused
-
-    def add(self, each: Step | Change) -> None:
-        """Add a step, or a change that is refused or waited for."""
-        if isinstance(each, Step):
-            self.steps.append(each)
-        elif each.effect is Effect.REFUSED:
-            self.refused.append(each)
-        else:
-            self.waiting.append(each)
-
-    def plan(self, name: str, unlisted: tuple[Change, ...] = ()) -> Plan:
-        """The plan, its steps in the order in which they must be taken."""
-        steps = in_order(self.steps)
-        return Plan(name, steps, tuple(self.waiting), tuple(self.refused), unlisted)
 
 
 def _new_domain(desired: Desired) -> tuple[_Element, tuple[Difference, ...]]:
@@ -248,8 +245,10 @@ def _new_domain(desired: Desired) -> tuple[_Element, tuple[Difference, ...]]:
 def _plan_new(desired: Desired, host: Host, objections: tuple[Change, ...]) -> Plan:
     target, differences = _new_domain(desired)
     changes = tuple(make_change(each, Effect.NEXT_START, _CONFIGURED) for each in differences)
-    made = _Made([Step(Define(print_xml(target)), changes)], [], list(objections))
-    _plan_images(desired, host, None, made)
+    missing = find_missing(desired, host.images, host.known_images)
+    define = Step(Define(print_xml(target)), changes)
+    made = Draft([define], refused=list(objections), missing=missing)
+    made.add_images(desired, host.images, None)
     _plan_state(desired, None, host, made)
     return made.plan(desired.name)
 
@@ -306,15 +305,11 @@ def _plan_config(
     return []
 
 
-def _plan_images(desired: Desired, host: Host, live: _Element | None, made: _Made) -> None:
-    plugged = frozenset(index_devices(DISK, live)) if live is not None else frozenset()
-    for each in plan_images(desired, host.images, plugged=plugged, active=live is not None):
-        made.add(each)
-
-
-def _plan_state(desired: Desired, observed: Observed | None, host: Host, made: _Made) -> None:
+def _plan_state(desired: Desired, observed: Observed | None, host: Host, made: Draft) -> None:
     off = observed is None or observed.state is State.SHUTOFF
     if off and any(is_persistent(each.stated) for each in desired.unresolved):
         return  # libvirt would not start it without the device, either
+    stays = made.keeps_state(desired)
     for each in plan_state(desired, observed, host.happened, tuple(made.waiting)):
-        made.add(each)
+        if not stays or (isinstance(each, Step) and isinstance(each.action, SetAutostart)):
+            made.add(each)

@@ -22,6 +22,7 @@ from reconvirt.domain.actions import (
     Define,
     GrowImage,
     Resume,
+    SetLifecycleAction,
     UpdateDevice,
     Wake,
 )
@@ -34,6 +35,7 @@ from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.connection import Hypervisor
 
 STALLED_SECONDS = 900.0
+_ENDS_AT_REBOOT = SetLifecycleAction("reboot", "destroy")
 _ASK_AGAIN_SECONDS = 30.0
 
 
@@ -179,6 +181,8 @@ class Guard:
         """What a later start needs is shown before anything is ended for it."""
         desired, basis = call.desired, call.basis
         if desired is None or basis is None or desired.state not in ("running", "paused"):
+            return
+        if isinstance(call.action, SetLifecycleAction) and call.action != _ENDS_AT_REBOOT:
             return
         blockers = [f"{each.field}: {each.reason}" for each in call.plan.refused]
         blockers += hypervisor.missing_sources(basis.config)

@@ -55,7 +55,7 @@ EVIDENCE: Mapping[type[Action], frozenset[Evidence]] = {
     actions.SetText: _CHANGES,
     actions.AddIothread: _CHANGES,
     actions.DeleteIothread: _CHANGES,
-    actions.SetLifecycleAction: _CHANGES,
+    actions.SetLifecycleAction: _ENDS,
     actions.Attach: _OPENS_STORAGE,
     actions.Detach: _CHANGES,
     actions.UpdateDevice: _OPENS_STORAGE,
@@ -67,6 +67,18 @@ EVIDENCE: Mapping[type[Action], frozenset[Evidence]] = {
     actions.GrowImage: _ALWAYS,
 }
 """The evidence that each action needs."""
+
+
+def evidence_reference() -> str:
+    """The table for people, in Markdown: actions that need the same share a row."""
+    rows: dict[frozenset[Evidence], list[str]] = {}
+    for action, needed in EVIDENCE.items():
+        rows.setdefault(needed, []).append(action.verb)
+    lines = ["| calls | evidence, in the order in which it is collected |", "|---|---|"]
+    for needed, verbs in rows.items():
+        shown = "; ".join(each.value for each in Evidence if each in needed)
+        lines.append(f"| {', '.join(f'`{verb}`' for verb in verbs)} | {shown} |")
+    return "\n".join(lines) + "\n"
 
 
 def authority(

@@ -23,6 +23,7 @@ STYLES = {
     Phase.WAITING: "cyan",
     Phase.STALLED: "red",
     Phase.DRIFTED: "yellow",
+    Phase.DIVERGED: "red",
     Phase.HELD: "magenta",
     Phase.NO_ANSWER: "red",
     Phase.REFUSED: "red",
@@ -129,6 +130,8 @@ def plan_value(plan: Plan) -> dict[str, Any]:
         "waiting": [change_value(each) for each in plan.waiting],
         "refused": [change_value(each) for each in plan.refused],
         "unlisted": [change_value(each) for each in plan.unlisted],
+        "diverged": [change_value(each) for each in plan.diverged],
+        "overlays": [change_value(each) for each in plan.overlays],
     }
 
 
@@ -142,4 +145,6 @@ def outcome_value(outcome: Outcome) -> dict[str, Any]:
         "waiting": [change_value(each) for each in outcome.plan.waiting],
         "refused": [change_value(each) for each in outcome.plan.refused],
         "unlisted": [change_value(each) for each in outcome.plan.unlisted],
+        "diverged": [change_value(each) for each in outcome.plan.diverged],
+        "overlays": [change_value(each) for each in outcome.plan.overlays],
     }

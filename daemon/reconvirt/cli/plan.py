@@ -95,7 +95,7 @@ def _print(
     output.print_problems(problems)
     printer = output.console()
     due = [each for each in plans if not each.empty]
-    for each in [each for each in plans if not each.empty or each.unlisted]:
+    for each in [each for each in plans if not each.empty or each.unlisted or each.overlays]:
         _print_plan(each, printer)
         if each.name in diffs:
             printer.print(Syntax(diffs[each.name], "diff", background_color="default"))
@@ -122,9 +122,14 @@ def _print_plan(each: Plan, printer: Console) -> None:
         _add(rows.add_row, "wait", change)
     for change in each.refused:
         _add(rows.add_row, "refuse", change)
-    for change in each.unlisted:
-        texts = (output.cell(text) for text in (change.field, change.old, change.new))
-        rows.add_row("-", *texts, "[magenta]unlisted[/]", output.cell(change.reason))
+    for word, changes in (
+        ("[red]diverged[/]", each.diverged),
+        ("[magenta]unlisted[/]", each.unlisted),
+        ("[dim]overlay[/]", each.overlays),
+    ):
+        for change in changes:
+            texts = (output.cell(text) for text in (change.field, change.old, change.new))
+            rows.add_row("-", *texts, word, output.cell(change.reason))
     printer.print(rows)
     printer.print()
 

@@ -19,8 +19,8 @@ from strategies import wanted
 from virtual_servers import (
     Spec,
     actions,
-    definition,
     defined,
+    definition,
     devices,
     disk,
     observe,

@@ -30,6 +30,7 @@ STYLES = {
     Phase.FAILED: "red",
     Phase.ELSEWHERE: "dim",
     Phase.UNMANAGED: "dim",
+    Phase.UNREADABLE: "red",
 }
 
 
@@ -129,6 +130,7 @@ def plan_value(plan: Plan) -> dict[str, Any]:
         "steps": [step_value(each) for each in plan.steps],
         "waiting": [change_value(each) for each in plan.waiting],
         "refused": [change_value(each) for each in plan.refused],
+        "drifted": [change_value(each) for each in plan.drifted],
         "unlisted": [change_value(each) for each in plan.unlisted],
         "diverged": [change_value(each) for each in plan.diverged],
         "overlays": [change_value(each) for each in plan.overlays],
@@ -144,6 +146,7 @@ def outcome_value(outcome: Outcome) -> dict[str, Any]:
         "steps": [step_value(each) for each in outcome.steps],
         "waiting": [change_value(each) for each in outcome.plan.waiting],
         "refused": [change_value(each) for each in outcome.plan.refused],
+        "drifted": [change_value(each) for each in outcome.plan.drifted],
         "unlisted": [change_value(each) for each in outcome.plan.unlisted],
         "diverged": [change_value(each) for each in outcome.plan.diverged],
         "overlays": [change_value(each) for each in outcome.plan.overlays],

@@ -22,13 +22,13 @@ from reconvirt.controller.history import History
 from reconvirt.controller.holds import Holds
 from reconvirt.controller.hosts.house import House
 from reconvirt.controller.outcome import Outcome, Phase
-from reconvirt.controller.prune import Orphan, Verdict
+from reconvirt.controller.prune import Standing, Verdict
 from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.service import Service, State
 from reconvirt.controller.source.choice import make_source, name_source
+from reconvirt.controller.state_store import StateStore
 from reconvirt.controller.status import StatusBook
 from reconvirt.controller.surroundings import find_hold, surroundings_of
-from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.show import figures_of
 from reconvirt.hypervisor.events import event_loop_age
@@ -57,7 +57,6 @@ class Daemon:
         self._manifests: dict[str, tuple[Manifest, Desired]] = {}
         self._problems: tuple[Problem, ...] = ()
         self._revision: str | None = None
-        self._orphans: Mapping[str, Orphan] = {}
         self._history = History()
         self._book = StatusBook()
         self._holds = Holds(config.state_directory / "holds.json")
@@ -89,14 +88,22 @@ class Daemon:
                     self._history,
                     self._house.placement,
                     lambda: self._engine.wanted,
-                    lambda: self._engine.removals,
+                    lambda: self._pruner.decision,
                 ),
                 on_step=self._book.step,
                 afar=self._house.afar,
             ),
             observer=self._metrics.observer,
         )
-        self._pruner = Pruner(self._link.current, config.source_name, self._history, self._prune)
+        self._pruner = Pruner(
+            self._link.current,
+            config.origin,
+            self._history,
+            self._prune,
+            grace=config.prune_grace_seconds,
+            store=StateStore(config.state_directory),
+            includes=self._source.includes,
+        )
         self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
         self.desk = Desk(
             engine=self._engine,
@@ -124,7 +131,9 @@ class Daemon:
             threading.Thread(target=self._link.run, name="libvirt-link"),
             threading.Thread(target=self._follow_source, name="source"),
             threading.Thread(target=self._glances.run, args=(self._stop,), name="glances"),
-            threading.Thread(target=self._look_for_orphans, name="pruner"),
+            threading.Thread(
+                target=self._pruner.run, name="pruner", args=(self._stop, self._resync)
+            ),
         ]
         with self._signals():
             _log.info("started", desired=name_source(self._config), connect=self._config.connect)
@@ -140,6 +149,7 @@ class Daemon:
                 with self._service.stopping():
                     self._stop.set()
                     self._source.poke()
+                    self._pruner.poke()
                     self._house.stop()
                     self._engine.stop()
                     self._link.stop()
@@ -176,6 +186,8 @@ class Daemon:
         else:
             self._engine.resync = config.resync_seconds
             self._engine.admit(config.rules)
+            self._pruner.grace = config.prune_grace_seconds
+            self._pruner.poke()
             fixed = [n for n, each in settings_of(Config).items() if not each.meaning.live]
             changed = [n for n in fixed if getattr(config, n) != getattr(self._config, n)]
             if changed:
@@ -188,9 +200,8 @@ class Daemon:
         for snapshot in self._source.watch(self._stop):
             self._accept(snapshot)
 
-    def _look_for_orphans(self) -> None:
-        while not self._stop.wait(self._engine.resync):
-            self._pruner.look()
+    def _resync(self) -> float:
+        return self._engine.resync or self._config.resync_seconds
 
     def _accept(self, snapshot: Snapshot) -> None:
         self._history.revision = snapshot.revision
@@ -199,16 +210,15 @@ class Daemon:
             if problem not in self._problems:
                 self._history.tell("", "ManifestRefused", str(problem), level="error")
         self._problems = snapshot.problems
+        origin = replace(self._config.origin, revision=snapshot.revision, time=snapshot.time)
         manifests: dict[str, tuple[Manifest, Desired]] = {}
         for name, manifest in snapshot.manifests.items():
             known = self._manifests.get(name)
             if known is not None and known[0].digest == manifest.digest:
+                # The revision stays the one from which this content was first applied.
                 manifests[name] = (manifest, replace(known[1], positions=manifest.positions))
             else:
-                manifests[name] = (
-                    manifest,
-                    desire(manifest, self._config.policy.policy, self._config.source_name),
-                )
+                manifests[name] = (manifest, desire(manifest, self._config.policy.policy, origin))
         self._fleet.accepted(snapshot)
         self._manifests = manifests
         _log.info(
@@ -220,11 +230,13 @@ class Daemon:
         )
         wanted = {name: desired for name, (_, desired) in manifests.items()}
         moved = self._house.take(snapshot.hosts)
+        # First, so that a manifest that is back cancels what is still to be done about its loss.
+        self._pruner.want(snapshot, wanted)
         self._engine.want(wanted)
         self._revision = snapshot.revision
         if moved:
             self._engine.look_at_all()
-        self._pruner.want(snapshot, wanted)
+        self._pruner.poke()
 
     def _hint(self, name: str) -> None:
         self._engine.hint(name)
@@ -233,7 +245,7 @@ class Daemon:
         # Events were missed while there was no connection.
         self._book.describe(connected=True)
         self._engine.look_at_all()
-        self._pruner.look()
+        self._pruner.poke()
 
     def _down(self) -> None:
         self._link.suspect()
@@ -243,23 +255,24 @@ class Daemon:
         _log.debug("event", virtual_server=name, kind=kind, device=device or None)
         self._metrics.heard(name, kind, managed=name in self._engine.wanted)
         self._engine.heard(name, kind, device)
+        if name not in self._engine.wanted:
+            self._pruner.poke()
 
-    def _prune(self, orphans: Mapping[str, Orphan], verdict: Verdict) -> None:
+    def _prune(self, standings: Mapping[str, Standing], verdict: Verdict) -> None:
         self._book.describe(prune_held=verdict.reason)
-        self._engine.prune(verdict.pruned)
-        for name in self._orphans.keys() - orphans.keys() - self._manifests.keys():
+        self._engine.prune(standings, verdict.pruned)
+        for name in self._book.fleet().servers.keys() - standings.keys() - self._manifests.keys():
             self._book.remove(name)
-        self._orphans = orphans
-        for name in orphans.keys() - verdict.pruned.keys():
-            held = verdict.reason if name in verdict.held else "it is left as it is"
-            message = f"its manifest is gone; {held}"
-            self._publish(Outcome(name, Phase.UNMANAGED, message, Plan(name)))
 
     def _publish(self, outcome: Outcome) -> None:
         self._fleet.settled(outcome)
         known = self._manifests.get(outcome.name)
-        if known is None and outcome.name not in self._orphans:
+        if known is None and outcome.name not in self._engine.unwanted:
+            self._pruner.poke()  # whether it is an orphan, and how it is, is found there
+            return
+        if known is None and outcome.observed is None and outcome.phase is Phase.UNMANAGED:
             self._book.remove(outcome.name)
+            self._pruner.poke()
             return
         manifest = known[0] if known else None
         delay = self._engine.delay_of(outcome.name)

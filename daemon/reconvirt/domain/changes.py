@@ -83,6 +83,13 @@ class Plan:
     recheck: bool = False
 
     @property
+    def reported(self) -> tuple[Change, ...]:
+        """What has drifted and is only reported, since the policy says so."""
+        due = {change for step in self.steps for change in step.changes}
+        return tuple(change for change in self.drifted if change not in due)
+
+    @property
     def empty(self) -> bool:
-        """Whether there is nothing to do, to wait for or to complain about."""
-        return not (self.steps or self.waiting or self.refused or self.diverged)
+        """Whether there is nothing to do, to wait for, to report or to complain about."""
+        changes = self.waiting or self.refused or self.reported or self.diverged
+        return not (self.steps or changes)

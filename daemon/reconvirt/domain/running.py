@@ -154,7 +154,7 @@ def record_live(
     hindered = {path: hindrances[path] for path in paths_of(differences) & hindrances.keys()}
     applied = storage.keep(statement.including(outstanding), live=True)
     target = replace(applied, pending=pending, hindered=hindered)
-    if mark == target:
+    if target.same_as(mark):
         return []
     return [Step(Record(mark_element(target), live=True), ())]
 

@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 import libvirt
 
 from reconvirt.domain.actions import Action
-from reconvirt.domain.desired import Desired, Statement
+from reconvirt.domain.desired import Desired
 from reconvirt.domain.disk_uses import disk_names, opens_for_writing
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
 from reconvirt.domain.observed import Identity, Observed
+from reconvirt.domain.ownership import Marked
 from reconvirt.domain.plan import Host
 from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
 from reconvirt.domain.rules import HostRules
@@ -124,11 +125,11 @@ class Hypervisor:
                 continue
         return observed
 
-    def marks(self) -> dict[str, tuple[str, Statement]]:
-        """uuid and mark of all virtual servers that carry one, by name."""
+    def marks(self) -> dict[str, Marked]:
+        """All virtual servers that carry a mark, by name."""
         with translated():
             domains = self.read(self._connection.listAllDomains)
-        marks: dict[str, tuple[str, Statement]] = {}
+        marks: dict[str, Marked] = {}
         for domain in domains:
             try:
                 with translated():
@@ -137,7 +138,8 @@ class Hypervisor:
                 continue
             mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
             if mark is not None:
-                marks[domain.name()] = (domain.UUIDString(), mark)
+                active = domain.ID() != _SHUT_OFF
+                marks[domain.name()] = Marked(domain.UUIDString(), mark, active)
         return marks
 
     def glance(self) -> dict[str, tuple[Any, ...]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from guarded import Guarded
 from reconvirt.controller.guard import Guard
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.reconcile import Reconciler
@@ -26,8 +27,8 @@ from reconvirt.domain.actions import (
 )
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.mark import mark_text, read_mark
-from reconvirt.domain.observed import Identity, Observed, State
+from reconvirt.domain.mark import read_mark
+from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.plan import Host
 from reconvirt.domain.rules import HostRules
 from reconvirt.domain.xmltree import parse_xml, reach
@@ -56,7 +57,7 @@ from virtual_servers import (
 
 
 @dataclass
-class Libvirt:
+class Libvirt(Guarded):
     """A libvirt that keeps one virtual server, and does as it is told.
 
     Attributes:
@@ -78,21 +79,6 @@ class Libvirt:
 
     def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
         return desired, Host(rules=rules)
-
-    def identify(self, _uuid: str, _name: str) -> tuple[Identity, ...]:
-        if self.seen is None:
-            return ()
-        seen, mark = self.seen, mark_text(parse_xml(self.seen.config))
-        return (Identity(seen.uuid, seen.name, seen.domain_id, seen.persistent, mark),)
-
-    def read_config(self, _uuid: str) -> str:
-        return self.seen.config if self.seen else ""
-
-    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
-        return ()
-
-    def missing_sources(self, _xml: str) -> tuple[str, ...]:
-        return ()
 
     def act(self, _uuid: str, action: Action) -> None:
         self.done.append(action)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from guarded import Guarded
 from reconvirt.controller.memory import FUTILE_TRIES
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan
@@ -48,7 +49,7 @@ REFUSALS = (NotLive, Rejected, OperationFailed, Busy, Aborted, VirtualServerGone
 
 
 @dataclass
-class Refusing:
+class Refusing(Guarded):
     """A libvirt that refuses one action, and counts how often it was called for each."""
 
     seen: Observed | None

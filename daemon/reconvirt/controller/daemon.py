@@ -21,6 +21,7 @@ from reconvirt.controller.glance import Glances
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Holds
 from reconvirt.controller.hosts.house import House
+from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Standing, Verdict
 from reconvirt.controller.pruner import Pruner
@@ -59,6 +60,7 @@ class Daemon:
         self._revision: str | None = None
         self._history = History()
         self._book = StatusBook()
+        self._images = ImageRecord(StateStore(config.state_directory))
         self._holds = Holds(config.state_directory / "holds.json")
         self._source = make_source(config, keep=True)
         self._link = Link(config.connect, self._connected, self._heard)
@@ -91,6 +93,7 @@ class Daemon:
                     lambda: self._pruner.decision,
                 ),
                 on_step=self._book.step,
+                images=self._images,
                 afar=self._house.afar,
             ),
             observer=self._metrics.observer,
@@ -152,6 +155,7 @@ class Daemon:
                     self._pruner.poke()
                     self._house.stop()
                     self._engine.stop()
+                    self._images.flush()
                     self._link.stop()
                     self._metrics.stop()
                     for thread in threads:

@@ -1,7 +1,7 @@
 """Planning: from what is wanted and what is there, the steps to take and what must wait.
 
-A pure function. The command line shows its result and the daemon acts on it, one step at a time,
-observing and planning again after each.
+A pure function, but for what it has asked of the host through :class:`Host`. The command line shows
+its result and the daemon acts on it, one step at a time, observing and planning again after each.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from reconvirt.domain.draft import Draft
 from reconvirt.domain.effects import Effect, Running
 from reconvirt.domain.foreign import find_foreign, report_foreign
 from reconvirt.domain.image_plan import NONE_KNOWN, Images, KnownImages, find_missing
+from reconvirt.domain.in_use import InUse, refuse_in_use
 from reconvirt.domain.kinds.common import is_persistent
 from reconvirt.domain.lifecycle import NOTHING_HAPPENED, RUNS, Circumstances, plan_state
 from reconvirt.domain.mark import drop_mark, mark_element, read_mark, write_mark
@@ -28,7 +29,7 @@ from reconvirt.domain.patch import empty_domain, patch
 from reconvirt.domain.resolve import keep_unresolved
 from reconvirt.domain.rules import NO_RULES, HostRules, object_to
 from reconvirt.domain.running import plan_running, record_live
-from reconvirt.domain.storage import Chains, Storage, judge_storage
+from reconvirt.domain.storage import ReadChains, Storage, judge_storage, no_chains
 from reconvirt.domain.xmltree import parse_xml, print_xml
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Host:
         happened: what has happened to it.
         overdrawn: what it asks for beyond what all virtual servers may have together.
         known_images: which images were there once.
-        chains: what the headers of images that disks are on say of images below them.
+        chains: reads the chains of images.
+        in_use: tells what else on the host uses the storage that is to be opened.
     """
 
     rules: HostRules = NO_RULES
@@ -53,7 +55,8 @@ class Host:
     happened: Circumstances = NOTHING_HAPPENED
     overdrawn: tuple[Change, ...] = ()
     known_images: KnownImages = NONE_KNOWN
-    chains: Chains = field(default_factory=dict)
+    chains: ReadChains = no_chains
+    in_use: InUse = lambda _uuid, _xml: ()
 
 
 _CONFIGURED = "stored in the configuration"
@@ -79,8 +82,10 @@ def make_plan(
     if any(not change.field.startswith("devices.") for change in objections):
         return Plan(desired.name, refused=objections)
     if observed is None:
-        return _plan_new(desired, host, objections)
-    return _plan_existing(desired, observed, hindrances or {}, host, objections)
+        plan = _plan_new(desired, host, objections)
+    else:
+        plan = _plan_existing(desired, observed, hindrances or {}, host, objections)
+    return refuse_in_use(plan, desired, observed, host.in_use)
 
 
 def _plan_existing(
@@ -112,7 +117,8 @@ def _plan_ours(
     live = parse_xml(observed.live) if observed.live else None
     if ownership.copied and live is not None:
         drop_mark(live)
-    storage = _judge_storage(desired, mark, config, live, host.chains)
+    layers = (config, mark), None if live is None else (live, read_mark(live))
+    storage = judge_storage(desired.name, desired.statement, *layers, host.chains)
     differences = _differences(desired.statement, mark, config, storage)
     if refusals := [_refusal(each) for each in differences if _is_refused(each)]:
         return Plan(desired.name, refused=tuple(refusals))
@@ -148,17 +154,6 @@ def _plan_ours(
         return plan
     running_mark = read_mark(live) if live is not None else None
     return _tell_drift(plan, desired, observed, running_mark.pending if running_mark else ())
-
-
-def _judge_storage(
-    desired: Desired,
-    mark: Statement | None,
-    config: _Element,
-    live: _Element | None,
-    chains: Chains,
-) -> Storage:
-    running = None if live is None else (live, read_mark(live))
-    return judge_storage(desired.name, desired.statement, (config, mark), running, chains)
 
 
 def _differences(
@@ -273,7 +268,8 @@ def render(desired: Desired, observed: Observed | None = None) -> str:
     live = parse_xml(observed.live) if observed.live else None
     if ownership.copied and live is not None:
         drop_mark(live)
-    storage = _judge_storage(desired, ownership.mark, config, live, {})
+    layers = (config, ownership.mark), None if live is None else (live, read_mark(live))
+    storage = judge_storage(desired.name, desired.statement, *layers)
     differences = _differences(desired.statement, ownership.mark, config, storage)
     target = patch(config, differences, stated=desired.statement.fields)
     write_mark(target, storage.keep(desired.statement, live=False))

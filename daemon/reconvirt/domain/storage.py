@@ -13,7 +13,7 @@ since: it is in sync, and stays as well.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -38,6 +38,18 @@ if TYPE_CHECKING:
 
 Chains: TypeAlias = Mapping[str, tuple[str, ...]]
 """The files below an image, as the headers of images name them, by its path."""
+
+OnOtherSource: TypeAlias = tuple[str, str, str]
+"""A disk that is not where it is stated: its present path, its format, and the stated path."""
+
+ReadChains: TypeAlias = Callable[[tuple[OnOtherSource, ...]], Chains]
+"""Reads the headers of images."""
+
+
+def no_chains(_disks: tuple[OnOtherSource, ...]) -> Chains:
+    """Where no header can be read."""
+    return {}
+
 
 Layer: TypeAlias = "tuple[_Element, Statement | None]"
 """The configuration or what runs, and what was last applied to it."""
@@ -97,7 +109,11 @@ NO_STORAGE = Storage()
 
 
 def judge_storage(
-    name: str, wanted: Statement, config: Layer, live: Layer | None, chains: Chains
+    name: str,
+    wanted: Statement,
+    config: Layer,
+    live: Layer | None,
+    read_chains: ReadChains = no_chains,
 ) -> Storage:
     """Which sources are left as they are, and what is reported of them.
 
@@ -106,8 +122,10 @@ def judge_storage(
         wanted: what its manifest states.
         config: the configuration.
         live: what runs; None if it does not run.
-        chains: what the headers of images say.
+        read_chains: reads the headers of images.
     """
+    elsewhere = tuple(_on_other_sources(wanted, config[0], *(live or ())[:1]))
+    chains = read_chains(elsewhere) if elsewhere else {}
     before = config[1] or NOTHING
     layers = [_Disks(index_devices(DISK, config[0]), before)]
     if live is not None:
@@ -285,8 +303,8 @@ def _chain(disk: _Element) -> Iterator[str]:
             yield path
 
 
-def on_other_sources(wanted: Statement, *layers: _Element) -> Iterator[tuple[str, str, str]]:
-    """The disks that are not where they are stated: present path, its format, and stated path."""
+def _on_other_sources(wanted: Statement, *layers: _Element) -> Iterator[OnOtherSource]:
+    """The disks that are not where they are stated."""
     for root in layers:
         for disk, element in index_devices(DISK, root).items():
             stated, present = stated_source(wanted, disk), read_source(element)

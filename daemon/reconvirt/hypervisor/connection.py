@@ -20,7 +20,6 @@ from reconvirt.domain.ownership import Marked
 from reconvirt.domain.plan import Host
 from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
 from reconvirt.domain.rules import HostRules
-from reconvirt.domain.storage import Chains, on_other_sources
 from reconvirt.domain.totals import Size
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.act import perform
@@ -190,7 +189,8 @@ class Hypervisor:
                     if self.is_local
                     else ImageFacts(path, None, None, f"it is on the host of {self.uri}")
                 )
-        return desired, Host(rules, images)
+        chains = read_chains if self.is_local else lambda _disks: {}
+        return desired, Host(rules, images, chains=chains, in_use=self.storage_conflicts)
 
     @property
     def is_local(self) -> bool:
@@ -263,13 +263,6 @@ class Hypervisor:
                 return tuple(each for each in names if self.read(domain.blockJobInfo, each))
         except VirtualServerGone:
             return ()
-
-    def image_chains(self, desired: Desired, observed: Observed | None) -> Chains:
-        """The images below those that disks are on instead of the stated ones, by path."""
-        if observed is None or not self.is_local:
-            return {}
-        layers = [parse_xml(each) for each in (observed.config, observed.live) if each]
-        return read_chains(on_other_sources(desired.statement, *layers))
 
     def _volume_path(self, volume: str) -> str:
         pool, _, name = volume.partition("/")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from reconvirt.domain.disk_uses import DiskUse, disk_uses
-from reconvirt.domain.storage import Chains
+from reconvirt.domain.storage import Chains, OnOtherSource
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.examine import examine
 from reconvirt.hypervisor.image_header import named_files
@@ -227,12 +227,10 @@ def _identify(path: str) -> Keys:
     return frozenset(keys)
 
 
-def read_chains(disks: Iterable[tuple[str, str, str]]) -> Chains:
+def read_chains(disks: Iterable[OnOtherSource]) -> Chains:
     """The files below images, as their headers name them, by the path of each image.
 
-    Args:
-        disks: the path of each image, its format, and the path that it is to be compared with: it
-            is among the files if one of them is that very file, by whatever name.
+    The stated path is among them if one of them is that very file under another name.
     """
     chains: dict[str, tuple[str, ...]] = {}
     for path, form, stated in disks:

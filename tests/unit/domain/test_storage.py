@@ -339,7 +339,7 @@ class TestOverlay:
         seen = moved(applied(on(OLD, state="shutoff"), runs=False), OVERLAY)
         chains = {OVERLAY: ("/images/between", "/images/../images/a.img")}
 
-        made = plan_for(on(OLD, state="shutoff"), seen, chains=chains)
+        made = plan_for(on(OLD, state="shutoff"), seen, chains=lambda _disks: chains)
 
         assert made.empty
         assert [OVERLAY] == [each.old for each in made.overlays]

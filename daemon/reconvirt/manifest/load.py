@@ -112,8 +112,8 @@ def assemble(
     """The manifests in force.
 
     Two of one name, of one uuid, or that write to one disk hold each other up: neither is in
-    force, and each is told where the other stands. What was in force before stays so where its file, or a directory above
-    it, has a problem now, or its name is held up.
+    force, and each is told where the other stands. What was in force before stays so where its
+    file, or a directory above it, has a problem now, or its name is held up.
 
     Args:
         results: what the files say.

@@ -15,10 +15,7 @@ IMAGE = {"type": "file", "driver": {"type": "raw"}, "source": {"file": "/srv/ima
 
 
 def server(name: str, *disks: dict[str, Any], **spec: Any) -> str:
-    listed = [
-        {"target": {"dev": f"vd{letter}"}} | each
-        for letter, each in zip("abc", disks, strict=False)
-    ]
+    listed = [{"target": {"dev": f"vd{'abc'[n]}"}} | each for n, each in enumerate(disks)]
     return yaml.safe_dump(
         {
             "apiVersion": "reconvirt/v1",
@@ -61,9 +58,9 @@ def test_a_copied_manifest_is_told_at_both_places() -> None:
 
     first, second = map(str, found.problems)
     assert {} == found.manifests
-    assert first.startswith("1.yaml:17:14: spec.devices.disks[0].source.dev: /dev/mapper/web is ")
-    assert "web2 (2.yaml:17:14)" in first
-    assert "web1 (1.yaml:17:14)" in second
+    assert first.startswith("1.yaml:19:14: spec.devices.disks[0].source.dev: /dev/mapper/web is ")
+    assert "web2 (2.yaml:19:14)" in first
+    assert "web1 (1.yaml:19:14)" in second
 
 
 def test_what_was_in_force_before_stays() -> None:
@@ -137,7 +134,7 @@ class TestHosts:
 
     @pytest.mark.parametrize(
         ("shared", "clashes"),
-        [("/srv/images", True), ("/srv/images/", True), ("/srv/image", False), ("/", True)],
+        [("/srv/images", True), ("/srv/images/", True), ("/srv/image", False)],
     )
     def test_in_a_directory_that_both_share(self, shared: str, clashes: bool) -> None:
         servers = server("web1", IMAGE, host="h1"), server("web2", IMAGE, host="h2")

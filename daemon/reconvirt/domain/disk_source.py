@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
+from reconvirt.domain.compare import index_devices
 from reconvirt.domain.desired import Statement
 from reconvirt.domain.fragment import canonical, contains, piece_key
 from reconvirt.domain.kinds.disks import DISK, DRIVES
@@ -103,6 +104,16 @@ def disks_of(statement: Statement) -> tuple[str, ...]:
         if key.startswith(beginning)
     )
     return tuple(dict.fromkeys((*statement.devices.get(DISK.name, {}), *pieces)))
+
+
+def repointed(before: str, after: str) -> frozenset[str]:
+    """The disks, by target.dev, that are at another source in one definition than in another."""
+    present = index_devices(DISK, parse_xml(before))
+    return frozenset(
+        disk
+        for disk, element in index_devices(DISK, parse_xml(after)).items()
+        if disk in present and read_source(element) != read_source(present[disk])
+    )
 
 
 def image_paths(root: _Element) -> frozenset[str]:

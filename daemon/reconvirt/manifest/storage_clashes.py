@@ -1,8 +1,8 @@
 """Manifests whose virtual servers would write to one disk.
 
-A copy of a manifest under another name is such a pair, whether both are defined or run already. What
-a path is on a host is not known here: there device numbers and inodes are compared as well, before
-anything is opened.
+A copy of a manifest under another name is such a pair, whether both are defined or run already.
+What a path is on a host is not known here: there device numbers and inodes are compared as well,
+before anything is opened.
 """
 
 from __future__ import annotations

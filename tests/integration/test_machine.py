@@ -319,7 +319,8 @@ def test_git_fetched_by_the_timer(installed: Machine) -> None:
     )
     installed.write(
         "/etc/reconvirt/conf.d/git.toml",
-        '[source.git]\nrepository = "/var/lib/reconvirt/manifests.git"\npath = "desired"\n'
+        '[source]\nshared = false\n[source.git]\npath = "desired"\n'
+        'repository = "/var/lib/reconvirt/manifests.git"\n'
         'remote = "file:///srv/upstream"\nbranch = "main"\n',
     )
     # Whose upstream it is matters to git where it is read as a local one.
@@ -355,7 +356,8 @@ def test_git_fetched_by_ssh_within_the_sandbox(installed: Machine) -> None:
     )
     installed.write(
         "/etc/reconvirt/conf.d/git.toml",
-        '[source.git]\nrepository = "/var/lib/reconvirt/by-ssh.git"\npath = "desired"\n'
+        '[source]\nshared = false\n[source.git]\npath = "desired"\n'
+        'repository = "/var/lib/reconvirt/by-ssh.git"\n'
         'remote = "ssh://git@127.0.0.1/home/git/manifests"\nbranch = "main"\n'
         'ssh_key = "/etc/reconvirt/id"\nknown_hosts = "/etc/reconvirt/known_hosts"\n',
     )

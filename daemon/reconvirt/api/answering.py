@@ -102,6 +102,7 @@ def answer_event(event: Event) -> EventAnswer:
     return EventAnswer(
         *(event.number, moment(event.time), event.virtual_server, event.reason, event.message),
         *(event.level, event.step, event.field, event.old, event.new, event.revision),
+        *(event.count, moment(event.first_time)),
     )
 
 

@@ -162,11 +162,12 @@ class FleetAnswer:
 
 @dataclass(frozen=True, slots=True)
 class EventAnswer:
-    """One transition.
+    """One transition, or the same one several times.
 
     Attributes:
-        number: counts up; a later event has a higher number.
-        time: when it happened.
+        number: counts up; a later event has a higher number. One that happens again gets a new
+            number, and comes again in a stream.
+        time: when it happened last.
         virtual_server: its name; empty for what concerns none alone.
         reason: what has happened, as a word.
         message: what has happened, as a sentence.
@@ -175,7 +176,9 @@ class EventAnswer:
         field: the field that it is about; empty if none.
         old: the value before.
         new: the value afterwards.
-        revision: of the manifests in force.
+        revision: of the manifests in force when it happened last.
+        count: how often it has happened.
+        first_time: when it happened first.
     """
 
     number: int
@@ -189,6 +192,8 @@ class EventAnswer:
     old: str
     new: str
     revision: str
+    count: int
+    first_time: Timestamp
 
 
 @dataclass(frozen=True, slots=True)

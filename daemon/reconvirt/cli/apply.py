@@ -69,7 +69,7 @@ def apply(
     """Converge once: bring the virtual servers to what their manifests want."""
     config = options.read_config(config_file, desired=desired, connect=connect)
     configure(config.log_format, sys.stderr, "info" if verbose else "critical")
-    wanted = read_source(config)
+    wanted = read_source(config, options.read_config(config_file))
     chosen = wanted.select(names)
     began = time.monotonic()
     with connected(config.connect) as hypervisor:
@@ -109,7 +109,8 @@ def _converge(
     def wake(name: str) -> None:
         engine.hint(name)
 
-    house = House(config, wake, lambda _name, _progress: None, history)
+    store = StateStore(config.state_directory)
+    house = House(config, store, wake, lambda _name, _progress: None, history)
     house.take(wanted.inventory.hosts)
     holds = Holds(config.state_directory / "holds.json")
     images = ImageRecord(StateStore(config.state_directory))

@@ -13,7 +13,9 @@ from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
 from reconvirt.cli.wanted import Wanted, read_source
-from reconvirt.controller.hosts.journeys import Journeys
+from reconvirt.controller.hosts.migration_journal import MigrationJournal
+from reconvirt.controller.hosts.report import same_host
+from reconvirt.controller.state_store import StateStore, Unreadable
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.migration import Finding, already_there, copied_images, make_order
@@ -56,7 +58,7 @@ def migrate(
         raise click.UsageError("state --check NAME HOST, or --abort NAME")
     config = options.read_config(config_file, desired=desired, connect=connect)
     if abort:
-        _abort(name, config.connect, Journeys(config.state_directory))
+        _abort(name, config.connect, MigrationJournal(StateStore(config.state_directory)))
         return
     wanted = read_source(config)
     findings = check_move(wanted, name, host or "", config.connect)
@@ -70,18 +72,18 @@ def migrate(
     context.exit(REFUSED if findings else 0)
 
 
-def _abort(name: str, uri: str, journeys: Journeys) -> None:
+def _abort(name: str, uri: str, journal: MigrationJournal) -> None:
     told = f"{name}: its migration is being ended"
     try:
-        journeys.wish(name, end=True)
-    except OSError as error:
+        journal.request_abort(name, end=True)
+    except (OSError, Unreadable) as error:
         told += f"; the daemon may try it again, as it cannot be told who has ended it: {error}"
     try:
         with _opened(uri) as here:
             here.abort_migration(name)
     except Failure:
-        with suppress(OSError):
-            journeys.wish(name, end=False)
+        with suppress(OSError, Unreadable):
+            journal.request_abort(name, end=False)
         raise
     output.console().print(told, soft_wrap=True)
 
@@ -123,7 +125,8 @@ def check_move(wanted: Wanted, name: str, host: str, uri: str) -> tuple[Finding,
         observed = here.with_hindrances(observed)
         order = make_order(desired, observed, hosts[host])
         pair = (hosts.get(wanted.inventory.own), hosts[host])
-        findings = preflight(observed, order, pair, survey(here, there, observed, order))
+        found = survey(here, there, observed, order)
+        findings = (*same_host(here, there, host), *preflight(observed, order, pair, found))
         for image in copied_images(observed, order).values():
             if there.image_is_there(image.path):
                 findings += (already_there(host, image.path),)

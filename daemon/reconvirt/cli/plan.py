@@ -62,7 +62,7 @@ def plan(
 ) -> None:
     """Show what 'apply' would do, and do nothing."""
     config = options.read_config(config_file, desired=desired, connect=connect)
-    wanted = read_source(config)
+    wanted = read_source(config, options.read_config(config_file))
     chosen = wanted.select(names)
     outcomes = [
         replace(each, plan=tell_findings(each.plan, wanted, config.connect))

@@ -132,13 +132,15 @@ def event_line(event: Mapping[str, Any]) -> str:
 
 
 def event_text(event: Mapping[str, Any]) -> str:
-    """What has happened, with field and values if it is about one."""
+    """What has happened, with field and values if it is about one, and how often."""
     text = output.cell(event["message"])
-    if not event["field"]:
-        return text
-    values = f" {event['old'] or 'none'} → {event['new'] or 'none'}"
-    told = values if event["old"] or event["new"] else ""
-    return f"{text}: {output.cell(event['field'] + told)}"
+    if event["field"]:
+        values = f" {event['old'] or 'none'} → {event['new'] or 'none'}"
+        told = values if event["old"] or event["new"] else ""
+        text = f"{text}: {output.cell(event['field'] + told)}"
+    # A daemon of an earlier version has no counts.
+    count = event.get("count", 1)
+    return text if count == 1 else f"{text} ({count} times since {clock(event['first_time'])})"
 
 
 def clock(moment: str) -> str:

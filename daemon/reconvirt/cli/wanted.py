@@ -13,13 +13,14 @@ from reconvirt.cli.failure import Failure
 from reconvirt.controller.config import Config
 from reconvirt.controller.evaluate import evaluate, find_observed
 from reconvirt.controller.holds import Holds
+from reconvirt.controller.hosts.known_hosts import KnownHosts
 from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.outcome import Outcome
 from reconvirt.controller.prune import Includes
 from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.source.choice import make_source
 from reconvirt.controller.source.tree import newest_change, read_paths
-from reconvirt.controller.state_store import Document, StateStore
+from reconvirt.controller.state_store import Document, StateStore, Unreadable
 from reconvirt.controller.surroundings import counts_here, find_hold
 from reconvirt.domain.changes import Change
 from reconvirt.domain.desired import Desired, desire
@@ -28,8 +29,9 @@ from reconvirt.domain.observed import Observed
 from reconvirt.domain.placing import NO_INVENTORY, Inventory
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.manifest.host import HostManifest
 from reconvirt.manifest.load import assemble, load_file, revision_of
-from reconvirt.manifest.model import Snapshot
+from reconvirt.manifest.model import FileResult, Snapshot
 
 Overdrawn: TypeAlias = Mapping[str, tuple[Change, ...]]
 """What virtual servers ask for beyond what the host gives to all together, by name."""
@@ -66,25 +68,37 @@ class Wanted:
         return {name: self.desired[name] for name in chosen} if chosen else self.desired
 
 
-def read_source(config: Config) -> Wanted:
+def read_source(config: Config, configured: Config | None = None) -> Wanted:
     """The manifests of the source that the configuration states.
+
+    Args:
+        config: the configuration, with what the command line says.
+        configured: the one of the files alone: where the command line names a single file, the
+            hosts of the configured source are known, too.
 
     Raises:
         Failure: there is no such file or directory.
     """
-    if config.source.git is None:
-        return read_wanted(config.desired, config=config)
-    source = make_source(config)
-    return replace(_wanted(source.read(), config), includes=source.includes)
+    if config.source.git is not None:
+        source = make_source(config)
+        return replace(_wanted(source.read(), config), includes=source.includes)
+    single = configured is not None and config.desired.is_file()
+    hosts = make_source(configured).read().hosts if configured is not None and single else {}
+    return read_wanted(config.desired, config=config, hosts=hosts)
 
 
-def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
+def read_wanted(
+    *paths: Path,
+    config: Config | None = None,
+    hosts: Mapping[str, HostManifest] | None = None,
+) -> Wanted:
     """The manifests of files and directories.
 
     Args:
         paths: the files and directories.
         config: whose policies hold for what manifests do not state, and which says whether files
             are refused that others than their owner can write to; the safest policies if None.
+        hosts: hosts that are known besides those of the files.
 
     Raises:
         Failure: there is no such file or directory.
@@ -94,7 +108,13 @@ def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
             raise Failure(f"{path}: there is no such file or directory")
     strict = config is not None and not config.source.trust_writable
     files = read_paths(paths, strict=strict)
-    results, changed = [load_file(each) for each in files], newest_change(*paths)
+    results = [load_file(each) for each in files]
+    stated = [each for result in results for each in result.hosts]
+    names, uris = {each.name for each in stated}, {each.uri for each in stated}
+    others = (hosts or {}).values()
+    beside = tuple(each for each in others if each.name not in names and each.uri not in uris)
+    changed = newest_change(*paths)
+    results.append(FileResult("", (), (), beside))
     snapshot = assemble(results, revision_of(files), time=changed)
     return _wanted(snapshot, config or Config())
 
@@ -103,7 +123,16 @@ def _wanted(snapshot: Snapshot, config: Config) -> Wanted:
     policy = config.policy.policy
     origin = replace(config.origin, revision=snapshot.revision, time=snapshot.time)
     desired = {name: desire(each, policy, origin) for name, each in snapshot.manifests.items()}
-    return Wanted(snapshot, desired, Inventory(config.own_host, snapshot.hosts))
+    shared = config.shares_source(snapshot.hosts, known=_knows_others(config))
+    return Wanted(snapshot, desired, Inventory(config.own_host, snapshot.hosts, shared))
+
+
+def _knows_others(config: Config) -> bool:
+    """Whether another host was ever known here, as far as we may read it."""
+    try:
+        return bool(KnownHosts(StateStore(config.state_directory), config.own_host).others())
+    except Unreadable:
+        return True
 
 
 @contextmanager

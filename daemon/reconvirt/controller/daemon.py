@@ -60,11 +60,20 @@ class Daemon:
         self._revision: str | None = None
         self._history = History()
         self._book = StatusBook()
-        self._images = ImageRecord(StateStore(config.state_directory))
+        self._store = StateStore(config.state_directory)
+        self._images = ImageRecord(self._store)
         self._holds = Holds(config.state_directory / "holds.json")
         self._source = make_source(config, keep=True)
         self._link = Link(config.connect, self._connected, self._heard)
-        self._house = House(config, self._hint, self._book.move, self._history)
+        self._house = House(
+            config,
+            self._store,
+            self._hint,
+            self._book.move,
+            self._history,
+            lambda: self._engine.wanted,
+            self._look_at_all,
+        )
         moves = self._house.migrations
         self._fleet = FleetView(
             lambda: self._link.up,
@@ -107,7 +116,10 @@ class Daemon:
             store=StateStore(config.state_directory),
             includes=self._source.includes,
         )
-        self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
+        self._glances = Glances(
+            *(self._link.current, config.glance_seconds, self._engine.hint),
+            also=self._engine.missing.look,
+        )
         self.desk = Desk(
             engine=self._engine,
             book=self._book,
@@ -241,6 +253,9 @@ class Daemon:
         if moved:
             self._engine.look_at_all()
         self._pruner.poke()
+
+    def _look_at_all(self) -> None:
+        self._engine.look_at_all()
 
     def _hint(self, name: str) -> None:
         self._engine.hint(name)

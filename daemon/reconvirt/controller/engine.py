@@ -15,6 +15,7 @@ import structlog
 from reconvirt.controller.conditions import REASONS
 from reconvirt.controller.hosts.dependencies import Dependencies
 from reconvirt.controller.liveness import Pulse
+from reconvirt.controller.missing import Missing
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan, Standing
 from reconvirt.controller.reconcile import REMOVAL_FAILED, Reconciler
@@ -84,6 +85,7 @@ class Engine:
             ),
             self._stopping.is_set,
         )
+        self.missing = Missing(hypervisor, self.retry)
         self._pruned: Mapping[str, Orphan] = {}
         self._standings: Mapping[str, Standing] = {}
         self._on_down = on_down
@@ -153,6 +155,12 @@ class Engine:
         self._reconciler.try_anew(name)
         self.hint(name)
 
+    def retry(self, name: str) -> None:
+        """Something that one has failed for is there now: what was tried before counts no more."""
+        self.queue.forget(name)
+        self._reconciler.retry(name)
+        self.hint(name)
+
     def look_at_all(self) -> None:
         """Look at every virtual server again, after whatever has changed."""
         for name in (*self._wanted, *self._standings):
@@ -193,14 +201,17 @@ class Engine:
                 self._observer.panicked(name)
                 self.queue.add_rate_limited(name)
             finally:
+                self._wake_freed()
                 self.queue.done(name)
 
     def _handle(self, name: str) -> None:
         desired, orphan = self._wanted.get(name), self._pruned.get(name)
         standing = self._standings.get(name)
+        if desired is None:
+            self.missing.forget(name)
         try:
             if desired is not None:
-                outcome = self._reconciler.reconcile(desired)
+                outcome = self.missing.note(desired, self._reconciler.reconcile(desired))
             elif orphan is not None:
                 outcome = self._reconciler.remove(orphan)
             elif standing is not None:
@@ -238,14 +249,17 @@ class Engine:
             self._history.tell(outcome.name, reason, outcome.message, level=level)
         if _state_of(before) != _state_of(outcome):
             self._wake_dependents(outcome.name)
-        # What has failed may have kept something for itself meanwhile.
-        changed = outcome.steps or _state_of(before) != _state_of(outcome)
-        if changed or outcome.phase in _ERRORS:
+        if outcome.steps or _state_of(before) != _state_of(outcome):
             self._wake_refused(outcome.name)
 
     def _wake_refused(self, changed: str) -> None:
         """Look at those that the host had too little for: another may have less now."""
         for name in self._shares.refused - {changed}:
+            self.hint(name)
+
+    def _wake_freed(self) -> None:
+        """Look at those from which something was kept for one that has not taken it."""
+        for name in self._shares.freed():
             self.hint(name)
 
     def _why_not_yet(self, desired: Desired) -> str:

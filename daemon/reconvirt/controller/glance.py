@@ -21,6 +21,7 @@ class Glances:
         hypervisor: gives the current connection, or raises HypervisorDown.
         seconds: between two looks.
         on_change: called with the name of each virtual server that looks other than before.
+        also: what else is checked each time, while there is a connection.
     """
 
     def __init__(
@@ -28,10 +29,12 @@ class Glances:
         hypervisor: Callable[[], Hypervisor],
         seconds: float,
         on_change: Callable[[str], None],
+        also: Callable[[], None] = lambda: None,
     ) -> None:
         self._hypervisor = hypervisor
         self._seconds = seconds
         self._on_change = on_change
+        self._also = also
         self._before: Mapping[str, object] = {}
 
     def run(self, stop: threading.Event) -> None:
@@ -50,3 +53,4 @@ class Glances:
             # At the first look, too: nobody knows what happened since it was last observed.
             if before.get(name) != looks:
                 self._on_change(name)
+        self._also()

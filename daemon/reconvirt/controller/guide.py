@@ -86,7 +86,8 @@ KINDS: Mapping[Kind, Advice] = {
     Kind.HELD_BY_OTHER_HOST: Advice(
         "The other host that the reason names has it, or may have it: it is not defined, started "
         "or resumed here.",
-        "If that host is off for sure, `reconvirt host fenced HOST` on this one.",
+        "`reconvirt host list`; if that host is off for sure, `reconvirt host fenced HOST` on this "
+        "one.",
     ),
     Kind.ORPHANED: Advice(
         "Its manifest is gone. What its last one said of `on_removal` is done after "
@@ -130,7 +131,8 @@ PHASES: Mapping[Phase, Advice] = {
     ),
     Phase.STALLED: Advice(
         "The same has failed five times in a row, and nothing has changed by it.",
-        "See libvirt's log; 'reconvirt reconcile {name}' tries it at once.",
+        "Provide what the message says is missing on this host: it is tried again within seconds. "
+        "Otherwise see libvirt's log; 'reconvirt reconcile {name}' tries it at once.",
     ),
     Phase.DRIFTED: Advice(
         "Something was changed by hand, and the policy `drift` is `report`.",

@@ -115,11 +115,12 @@ class Memory:
         self.failure = seen
         if self.failures < FUTILE_TRIES:
             return outcome
-        message = f"{outcome.message} (tried {self.failures} times, and nothing is different)"
+        # Not how often: the message stays the same for as long as nothing is different.
+        tried = f"tried {FUTILE_TRIES} times or more, and nothing is different"
         return replace(
             outcome,
             phase=Phase.STALLED,
-            message=message,
+            message=f"{outcome.message} ({tried})",
             retry=False,
             again_after=STALLED_SECONDS,
         )

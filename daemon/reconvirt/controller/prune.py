@@ -246,6 +246,8 @@ def stand(
             standings[name] = Standing(orphan, Phase.UNREADABLE, message)
             continue
         message = f"its manifest is gone; {_fate(name, orphan, verdict, when)}"
+        if not snapshot.complete and name not in verdict.held:
+            message += "; not all manifests can be read now"
         standings[name] = Standing(orphan, Phase.UNMANAGED, message)
     return standings
 

@@ -104,6 +104,11 @@ class Pruner:
             self._snapshot, self._wanted = snapshot, wanted
             # What was approved and has a manifest again is not approved for the next time.
             self._approved -= uuids
+            self._since = {
+                uuid: since
+                for uuid, since in self._since.items()
+                if snapshot.complete and uuid not in uuids
+            }
             self._verdict = _without(self._verdict, snapshot, wanted.keys() | uuids)
 
     def approve(self) -> tuple[str, ...]:
@@ -142,6 +147,7 @@ class Pruner:
             while True:
                 with self._lock:
                     snapshot, wanted, approved = self._snapshot, self._wanted, self._approved
+                    known_since = self._since
                 if snapshot is None:
                     return
                 try:
@@ -150,27 +156,38 @@ class Pruner:
                 except HypervisorError:
                     self._publish(snapshot)
                     return
-                verdict = self._judge(orphans, snapshot, approved)
+                since = self._date(orphans, snapshot, known_since)
+                verdict = self._judge(orphans, snapshot, approved, since)
                 with self._lock:
                     if self._snapshot is not snapshot or self._approved != approved:
                         continue  # decided on what is no longer so
                     before = (self._verdict, self._known)
-                    self._verdict, self._orphans = verdict, orphans
+                    self._verdict, self._orphans, self._since = verdict, orphans, since
                     if snapshot.complete:
                         self._known = frozenset(each.uuid for each in orphans.values())
                 break
             self._tell(*before, snapshot)
             self._publish(snapshot)
 
-    def _judge(
-        self, orphans: Mapping[str, Orphan], snapshot: Snapshot, approved: frozenset[str]
-    ) -> Verdict:
+    def _date(
+        self, orphans: Mapping[str, Orphan], snapshot: Snapshot, known: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Since when each orphan of which something is to be done has been one, by uuid."""
         now = self._clock()
         due = [each.uuid for each in orphans.values() if each.due and snapshot.complete]
-        self._since = {uuid: self._since.get(uuid, now) for uuid in due}
+        return {uuid: known.get(uuid, now) for uuid in due}
+
+    def _judge(
+        self,
+        orphans: Mapping[str, Orphan],
+        snapshot: Snapshot,
+        approved: frozenset[str],
+        since: Mapping[str, float],
+    ) -> Verdict:
+        now = self._clock()
         facts = Facts(
             approved,
-            lambda orphan: self._since.get(orphan.uuid, now) + self.grace - now,
+            lambda orphan: since.get(orphan.uuid, now) + self.grace - now,
             self._includes,
         )
         try:
@@ -227,7 +244,7 @@ class Pruner:
         for name in before.pending.keys() & self._wanted.keys():
             tell(name, "PruneCancelled", "its manifest is back")
         if verdict.reason and verdict.reason != before.reason:
-            names = ", ".join(verdict.held)
+            names = ", ".join(sorted(verdict.held))
             tell("", "PruneHeld", f"{verdict.reason}: {names}", level="warning")
         elif before.reason and not verdict.reason:
             tell("", "PruneReleased", "nothing is held any more")

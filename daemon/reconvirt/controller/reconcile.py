@@ -68,7 +68,12 @@ class Reconciler:
         Raises:
             HypervisorDown: the connection is lost; nothing can be said of the virtual server.
         """
-        outcome = self._reconcile(desired)
+        try:
+            outcome = self._reconcile(desired)
+        except BaseException:
+            # It comes again later; others must not wait for it meanwhile.
+            self._around.gate.forget(desired.name)
+            raise
         starts = any(isinstance(step.action, Start) for step in outcome.plan.steps)
         if outcome.phase is not Phase.WAITING or not starts:
             # It does not want to be started any more, or something stands against it.
@@ -100,6 +105,8 @@ class Reconciler:
                     view = look()
                     return held(desired.name, view.plan, view.observed, hold)
                 if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
+                    # It asks for nothing here: it is not woken when there is more to be had.
+                    self._around.shares.forget(desired.name)
                     return elsewhere
                 outcome = self._converge(desired.name, look, hypervisor, desired)
                 outcome = self._told(desired, outcome)
@@ -172,7 +179,10 @@ class Reconciler:
             if observed is None or not _is_still(orphan, observed):
                 return View(Plan(orphan.name), observed, memory)
             asked = memory.requests.shutdown_asked(self._clock())
-            plan = plan_removal(observed, orphan.mark, Circumstances(shutdown_asked=asked))
+            placement = self._around.placement
+            why = placement.why_not_resume(orphan, observed) if placement else ""
+            happened = Circumstances(asked, resumable=not why, not_resumed=why)
+            plan = plan_removal(observed, orphan.mark, happened)
             return View(plan, observed, memory)
 
         with _bound(orphan.name):
@@ -227,6 +237,11 @@ class Reconciler:
             self._around.guard.budget.reset(memory.uuid)
         if self._around.placement is not None:
             self._around.placement.try_anew(name)
+
+    def retry(self, name: str) -> None:
+        """Let the next failure be the first one: what it was tried with before has changed."""
+        if (memory := self._memories.get(name)) is not None:
+            memory.failure = None
 
     def refuse_removal(self, name: str, alias: str) -> None:
         """A guest has refused to release a device; called on libvirt's event thread."""

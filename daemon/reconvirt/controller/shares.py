@@ -31,8 +31,13 @@ class Shares:
         self._lock = threading.Lock()
         # What was given to those that are being worked on, and need not show in libvirt yet.
         self._given: dict[str, Size] = {}
+        # Those of them that were given more than they had.
+        self._growing: set[str] = set()
         # Never changed but replaced: who reads it must not wait for libvirt.
         self._refused: frozenset[str] = frozenset()
+        # For whom something was kept when one was refused: what they have not taken is free again.
+        self._kept_from: dict[str, frozenset[str]] = {}
+        self._freed: set[str] = set()
 
     @property
     def refused(self) -> frozenset[str]:
@@ -55,24 +60,53 @@ class Shares:
             self._given.pop(desired.name, None)
             wanted = {**self._wanted(), desired.name: desired}
             shares = shares_of(wanted, hypervisor.sizes(), self._counts, self._given)
+            share = shares[desired.name]
             objections = share_out(shares.values(), totals).get(desired.name, ())
             if objections:
                 self._refused |= {desired.name}
+                self._kept_from[desired.name] = frozenset(self._growing - {desired.name})
             else:
-                self._refused -= {desired.name}
-                self._given[desired.name] = shares[desired.name].wants
+                self._allow(desired.name)
+                self._given[desired.name] = share.wants
+            if objections or share.wants == share.has:
+                self._give_back(desired.name)
+            else:
+                self._growing.add(desired.name)
         return objections
 
     def done(self, name: str) -> None:
         """A virtual server is no longer worked on: what it has is what libvirt says."""
         with self._lock:
             self._given.pop(name, None)
+            self._give_back(name)
+
+    def freed(self) -> frozenset[str]:
+        """Those that were refused while something was kept for one that is done; told once."""
+        with self._lock:
+            freed, self._freed = frozenset(self._freed), set()
+        return freed
 
     def forget(self, name: str) -> None:
         """A virtual server asks for nothing any more."""
+        self.done(name)
         with self._lock:
-            self._given.pop(name, None)
-            self._refused -= {name}
+            self._allow(name)
+
+    def _give_back(self, name: str) -> None:
+        """One takes no more than it has: from whom that was kept may have it now."""
+        if name not in self._growing:
+            return
+        self._growing.remove(name)
+        waiting = [each for each, kept in self._kept_from.items() if name in kept]
+        for each in waiting:
+            del self._kept_from[each]
+        self._freed.update(waiting)
+
+    def _allow(self, name: str) -> None:
+        """One is not refused, or no longer: nothing is to be told to it."""
+        self._refused -= {name}
+        self._kept_from.pop(name, None)
+        self._freed.discard(name)
 
 
 def shares_of(

@@ -84,6 +84,7 @@ def surroundings_of(
             hold=lambda _uuid, name, desired: _word(
                 find_hold(holds, desired) if desired else holds.get(name)
             ),
+            placement=placement.why_not,
             wanted=wanted,
             removals=removals,
             budget=WriteBudget(config.most_writes, config.write_window_seconds),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 MOST_WRITES = 60
 WINDOW_SECONDS = 600.0
 
+_FEW = 64
+
 
 @dataclass(slots=True)
 class _Account:
@@ -40,6 +42,7 @@ class WriteBudget:
         self._clock = clock
         self._lock = threading.Lock()
         self._accounts: dict[str, _Account] = {}
+        self._sweep_at = _FEW
 
     def spend(self, uuid: str, generation: object, verb: str, planned: int) -> str:
         """Count one call; why it must not be made, or "" if it may.
@@ -54,6 +57,7 @@ class WriteBudget:
         with self._lock:
             account = self._accounts.get(uuid)
             if account is None or account.generation != generation:
+                self._sweep(now)
                 account = self._accounts[uuid] = _Account(generation)
             calls = account.calls
             while calls and calls[0][0] <= now - self._window:
@@ -69,6 +73,20 @@ class WriteBudget:
                 f"of its manifest ({made}): something else may change it back, or libvirt does not "
                 "keep it"
             )
+
+    def _sweep(self, now: float) -> None:
+        """Drop the accounts without a call in the window, which new ones would equal.
+
+        Each time when there are twice as many as were left the last time, so that virtual servers
+        that are long gone do not pile up.
+        """
+        if len(self._accounts) < self._sweep_at:
+            return
+        begin = now - self._window
+        for uuid, account in list(self._accounts.items()):
+            if not account.calls or account.calls[-1][0] <= begin:
+                del self._accounts[uuid]
+        self._sweep_at = 2 * len(self._accounts) + _FEW
 
     def reset(self, uuid: str) -> None:
         """Begin a new account: a person has asked for another try."""

@@ -17,7 +17,7 @@ States in which libvirt is busy are waited for: their end is an event.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconvirt.domain.actions import (
     Action,
@@ -67,12 +67,17 @@ class Circumstances:
         not_yet: why it must not be started now; "" if it may.
         restarted_for: changes for which it has been restarted already, in vain.
         dump: what is known of its dump, where it has crashed.
+        resumable: whether it was shown now that no other host has it, or may have it; asked for
+            only where its manifest is gone.
+        not_resumed: why not, if it was asked.
     """
 
     shutdown_asked: float | None = None
     not_yet: str = ""
     restarted_for: frozenset[str] = frozenset()
     dump: DumpFacts = DumpFacts()
+    resumable: bool = False
+    not_resumed: str = "the other hosts must say first that they do not have it"
 
 
 NOTHING_HAPPENED = Circumstances()
@@ -124,7 +129,7 @@ def plan_removal(observed: Observed, mark: Statement, happened: Circumstances) -
     if policy == "keep":
         return Plan(observed.name)
     wanted = Desired(observed.name, observed.uuid, "shutoff", mark)
-    steps = list(plan_state(wanted, observed, happened))
+    steps = [_unless_elsewhere(each, happened) for each in plan_state(wanted, observed, happened)]
     if not steps and policy == "undefine":
         if observed.saved is not None:
             why = "it has a saved system image, which would be lost: restore or remove that first"
@@ -138,6 +143,18 @@ def plan_removal(observed: Observed, mark: Statement, happened: Circumstances) -
         tuple(each for each in steps if isinstance(each, Change) and each.effect is Effect.GUEST),
         tuple(each for each in steps if isinstance(each, Change) and each.effect is Effect.REFUSED),
     )
+
+
+def _unless_elsewhere(found: Step | Change, happened: Circumstances) -> Step | Change:
+    """The same, but nothing is resumed that may run on another host.
+
+    What is paused may be what a migration has left here.
+    """
+    if not isinstance(found, Step) or not isinstance(found.action, Resume | Wake):
+        return found
+    if happened.resumable:
+        return found
+    return replace(found.changes[0], effect=Effect.GUEST, reason=happened.not_resumed)
 
 
 def _yes(value: bool) -> str:

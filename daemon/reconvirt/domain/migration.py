@@ -34,6 +34,13 @@ def already_there(host: str, path: str) -> Finding:
     return Finding(f"{host} has something at {path}", remedy)
 
 
+def has_it_already(host: str, state: str = "") -> Finding:
+    """The destination has a virtual server of this uuid, which no migration of ours has left."""
+    found = f", {state}" if state else ""
+    remedy = f"see which of the two is the right one, and undefine the other: nothing at {host} is"
+    return Finding(f"{host} has it already{found}", f"{remedy} undefined or overwritten")
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What must be asked of a destination for one virtual server.
@@ -250,6 +257,20 @@ def memory_in(root: _Element) -> int:
     """The most memory of a domain's XML, in bytes."""
     # libvirt writes it in KiB, whatever it was given.
     return int(root.findtext("memory", "0")) << 10
+
+
+def same_definition(one: str, other: str) -> bool:
+    """Whether two configurations say the same, apart from the order of their elements.
+
+    Only what a migration has taken over unchanged is the same; where it is not sure, it is not.
+    """
+    return bool(one) and bool(other) and _canonical(parse_xml(one)) == _canonical(parse_xml(other))
+
+
+def _canonical(element: _Element) -> tuple[object, ...]:
+    children = sorted((_canonical(each) for each in element if isinstance(each.tag, str)), key=repr)
+    text = (element.text or "").strip()
+    return (element.tag, tuple(sorted(element.attrib.items())), text, tuple(children))
 
 
 def _print(element: _Element) -> str:

@@ -11,8 +11,10 @@ from reconvirt.domain.desired import Desired
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.kinds.common import is_persistent
+from reconvirt.domain.mark import read_mark
 from reconvirt.domain.observed import Observed
-from reconvirt.domain.ownership import is_ours
+from reconvirt.domain.ownership import Owner, is_ours, owner_of
+from reconvirt.domain.xmltree import parse_xml
 from reconvirt.manifest.host import HostManifest
 
 
@@ -23,10 +25,14 @@ class Inventory:
     Attributes:
         own: the name of this host.
         hosts: the manifests of all hosts, by name.
+        shared: whether other hosts read the same manifests, for all that is known.
+        also_own: the names of other manifests of hosts that lead to this very libvirt.
     """
 
     own: str = ""
     hosts: Mapping[str, HostManifest] = field(default_factory=dict)
+    shared: bool = False
+    also_own: frozenset[str] = frozenset()
 
     @property
     def others(self) -> tuple[HostManifest, ...]:
@@ -96,11 +102,32 @@ class Inventory:
         if unknown := self.unknown(desired):
             # It may run there: who cannot be asked is not taken for one that has it not.
             return f"no manifest describes {unknown}, where it shall be: it is left alone"
-        if observed is not None or not self.others:
-            return ""
+        if (name := self.place(desired)) in self.also_own:
+            return (
+                f"{name} is this very libvirt, and this host is called {self.own}: set "
+                f'host_name = "{name}" in its configuration, or correct spec.uri of {name}'
+            )
         if desired.host is None:
-            return "spec.host must say on which of the hosts it shall be"
-        return "" if self.own in self.hosts else f"no manifest describes this host, {self.own}"
+            return self._unplaced(desired, observed)
+        if observed is None and self.others and self.own not in self.hosts:
+            return f"no manifest describes this host, {self.own}"
+        return ""
+
+    def _unplaced(self, desired: Desired, observed: Observed | None) -> str:
+        """Why one whose manifest does not say where it shall be is not started here."""
+        if not self.shared:
+            return ""
+        if observed is not None:
+            starts = desired.state in ("running", "paused") and not observed.active
+            if not starts or carries_mark(desired, observed):
+                return ""
+        here = f"spec.host: {self.own}" if self.own in self.hosts else "spec.host: NAME"
+        described = "" if self.own in self.hosts else ", with a manifest of the kind Host for each"
+        return (
+            "spec.host must say on which of the hosts it shall be, since others may read the same "
+            f"manifests: state {here}{described}, or, if this host alone reads them, "
+            "shared = false in [source] of its configuration"
+        )
 
     def _may_stay(self, desired: Desired, observed: Observed) -> bool:
         """Whether it has come here from a host that is emptied, and this is one of its others."""
@@ -135,6 +162,13 @@ def plan_elsewhere(
     how = "it is moved while it runs" if observed.active else "its definition is moved"
     change = Change("host", inventory.own, destination.name, Effect.GUEST, how)
     return Plan(desired.name, waiting=(change,))
+
+
+def carries_mark(desired: Desired, observed: Observed) -> bool:
+    """Whether a domain carries what was last applied to this very domain."""
+    mark = read_mark(parse_xml(observed.config))
+    ours = (observed.uuid, observed.name, desired.origin, desired.expected_uuid)
+    return owner_of(mark, *ours) not in (Owner.UNMARKED, Owner.COPY)
 
 
 def without_hotplug(desired: Desired) -> Desired:

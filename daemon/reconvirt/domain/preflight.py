@@ -17,6 +17,7 @@ from reconvirt.domain.migration import (
     Finding,
     Order,
     block_devices,
+    has_it_already,
     image_files,
     memory_in,
     target_of,
@@ -69,8 +70,7 @@ def _names(observed: Observed, host: HostManifest, there: Destination) -> Iterat
         reason = f"{host.name} has another virtual server of this name, with uuid {there.stranger}"
         yield Finding(reason, "rename or undefine one of them")
     if there.there is not None:
-        reason = f"{host.name} has it already, {there.there}"
-        yield Finding(reason, "see which of the two is the right one, and undefine the other")
+        yield has_it_already(host.name, there.there)
     if observed.saved is not None:
         yield Finding("it has a saved system image, which does not move", "start it first")
 

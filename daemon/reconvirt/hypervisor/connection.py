@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from reconvirt.domain.desired import Desired
 from reconvirt.domain.disk_uses import disk_names, opens_for_writing
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
+from reconvirt.domain.needs import Need, needs_of
 from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.ownership import Marked
 from reconvirt.domain.plan import Host
@@ -27,6 +28,7 @@ from reconvirt.hypervisor.errors import VirtualServerGone, translated
 from reconvirt.hypervisor.events import open_connection, subscribe
 from reconvirt.hypervisor.images import inspect_image
 from reconvirt.hypervisor.observe import identify_domain, observe_domain, read_inactive
+from reconvirt.hypervisor.presence import missing
 from reconvirt.hypervisor.storage_use import ActiveDomain, StorageUse, read_chains
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
@@ -245,10 +247,6 @@ class Hypervisor:
         listed = [ActiveDomain(key, each.name(), each.ID()) for key, each in active.items()]
         return self._storage.conflicts(uuid, xml, listed, read_xml)
 
-    def missing_sources(self, xml: str) -> tuple[str, ...]:
-        """What a domain would need of this host to be started, and is not there."""
-        return self._storage.missing(xml)
-
     def block_jobs(self, uuid: str) -> tuple[str, ...]:
         """The disks, by target.dev, that a block job works on.
 
@@ -257,7 +255,7 @@ class Hypervisor:
         try:
             with translated():
                 domain = self.read(self._connection.lookupByUUIDString, uuid)
-                if not domain.isActive():
+                if not self.read(domain.isActive):
                     return ()
                 names = disk_names(self.read(domain.XMLDesc))
                 return tuple(each for each in names if self.read(domain.blockJobInfo, each))
@@ -271,6 +269,15 @@ class Hypervisor:
             return str(self.read(self.read(found.storageVolLookupByName, name).path))
         except libvirt.libvirtError:
             return ""
+
+    def missing(self, needs: Iterable[Need]) -> tuple[Need, ...]:
+        """Those of the things that virtual servers need that are not there."""
+        with translated():
+            return missing(needs, self._connection, self.read, is_local=self.is_local)
+
+    def missing_sources(self, xml: str) -> tuple[str, ...]:
+        """What a domain would need of this host to be started, and is not there, in words."""
+        return tuple(f"no {each}" for each in self.missing(needs_of(xml)))
 
     def act(self, uuid: str, action: Action) -> None:
         """Do one thing to a domain; only :class:`reconvirt.controller.guard.Guard` may call it."""

@@ -23,10 +23,11 @@ from reconvirt.domain.migration import (
 )
 from reconvirt.domain.migration_policy import USUAL_MIGRATION, MigrationPolicy
 from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.peers import HostAnswer, HostIdentity
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor import copies, migrate, peer
 from reconvirt.hypervisor.connection import Hypervisor
-from reconvirt.hypervisor.errors import translated
+from reconvirt.hypervisor.errors import OperationFailed, translated
 from reconvirt.hypervisor.reach import port_problem
 from reconvirt.hypervisor.states import name_state
 
@@ -108,8 +109,27 @@ class Host(Hypervisor):
             found: tuple[State, str] | None = self.read(peer.find, self._connection, uuid)
             return found
 
-    def census(self) -> dict[str, tuple[str, State, str]]:
-        """Name, state and reason of all virtual servers, by uuid, in one call."""
+    def identity(self) -> HostIdentity:
+        """Which host this is."""
+        with translated():
+            found: HostIdentity = self.read(peer.identity, self._connection)
+            return found
+
+    def definition(self, uuid: str) -> str:
+        """The configuration of a virtual server as a migration sends it; "" if there is none."""
+        with translated():
+            return str(self.read(peer.definition, self._connection, uuid))
+
+    def census(self, *, marks: bool = False) -> HostAnswer:
+        """Name, state and reason of all virtual servers, by uuid, in one call.
+
+        Args:
+            marks: whether it is read which of them carry what was last applied: a call each.
+        """
+        ours = frozenset(each.uuid for each in self.marks().values()) if marks else None
+        return HostAnswer(self._states(), self.identity(), ours)
+
+    def _states(self) -> dict[str, tuple[str, State, str]]:
         groups = libvirt.VIR_DOMAIN_STATS_STATE
         nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
         with translated():
@@ -133,15 +153,20 @@ class Host(Hypervisor):
             found: dict[str, int] = self.write(copies.image_sizes, self._connection, paths)
             return found
 
-    def make_image(self, image: CopiedImage, size_bytes: int) -> bool:
-        """Make an image for a copy; False if something stands there already."""
+    def make_image(self, image: CopiedImage, size_bytes: int, token: str) -> bool:
+        """Make an image for a copy, with this token in it; False if something stands there."""
         with translated():
-            return bool(self.write(copies.make_image, self._connection, image, size_bytes))
+            return bool(self.write(copies.make_image, self._connection, image, size_bytes, token))
 
-    def remove_image(self, path: str) -> bool:
-        """Remove an image that was made for a copy; False if a virtual server has it."""
+    def clear_raw_token(self, path: str, token: str) -> None:
+        """Take the token out of a raw image that data is about to be copied into."""
         with translated():
-            return bool(self.write(copies.remove_image, self._connection, path))
+            self.write(copies.clear_raw_token, self._connection, path, token)
+
+    def remove_image(self, path: str, token: str) -> str:
+        """Remove an image that was made for a copy with this token; why not, "" if it is gone."""
+        with translated():
+            return str(self.write(copies.remove_image, self._connection, path, token))
 
     def completed(self, name: str) -> Progress | None:
         """What a migration to here came to; None if libvirt does not know it."""
@@ -161,12 +186,24 @@ class Host(Hypervisor):
         with self._domain(name) as domain:
             self.write(domain.setAutostart, int(on))
 
-    def end_stale(self, uuid: str) -> None:
-        """End what is left of one that runs on the other host, and remove its definition."""
+    def end_stale(self, uuid: str, found: tuple[State, str]) -> None:
+        """End what is left of one that runs on the other host, and remove its definition.
+
+        Args:
+            uuid: its uuid.
+            found: state and reason as they were when that was decided.
+
+        Raises:
+            OperationFailed: it has changed since; nothing was done.
+        """
         with translated():
             domain = self.read(self._connection.lookupByUUIDString, uuid)
             persistent = self.read(domain.isPersistent)
-            if self.read(domain.isActive):
+            active = self.read(domain.isActive)
+            if (now := name_state(*self.read(domain.state))) != found:
+                was, word = found[0], now[0]
+                raise OperationFailed(f"it was {was}, and is {word} by now: it is left alone")
+            if active:
                 self.write(domain.destroy)
             if persistent:
                 self.write(domain.undefineFlags, _UNDEFINE)

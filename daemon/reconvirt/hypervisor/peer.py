@@ -7,6 +7,7 @@ from lxml import etree
 
 from reconvirt.domain.migration import Destination, Question
 from reconvirt.domain.observed import State
+from reconvirt.domain.peers import HostIdentity
 from reconvirt.hypervisor import block, copies
 from reconvirt.hypervisor.errors import is_of_the_way
 from reconvirt.hypervisor.states import name_state
@@ -23,6 +24,28 @@ def find(connection: libvirt.virConnect, uuid: str) -> tuple[State, str] | None:
             return None
         raise
     return name_state(state, reason)
+
+
+def identity(connection: libvirt.virConnect) -> HostIdentity:
+    """Which host this is, by libvirt's host uuid and its name."""
+    root = etree.fromstring(connection.getCapabilities().encode())
+    return HostIdentity(root.findtext("host/uuid", ""), connection.getHostname())
+
+
+def definition(connection: libvirt.virConnect, uuid: str) -> str:
+    """The configuration of a virtual server without what each libvirt adds; "" if there is none."""
+    flags = (
+        libvirt.VIR_DOMAIN_XML_INACTIVE
+        | libvirt.VIR_DOMAIN_XML_SECURE
+        | libvirt.VIR_DOMAIN_XML_MIGRATABLE
+    )
+    try:
+        found: str = connection.lookupByUUIDString(uuid).XMLDesc(flags)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return ""
+        raise
+    return found
 
 
 def inspect(connection: libvirt.virConnect, question: Question) -> Destination:

@@ -21,7 +21,6 @@ from typing import TypeAlias
 
 from reconvirt.domain.disk_uses import DiskUse, disk_uses
 from reconvirt.domain.storage import Chains, OnOtherSource
-from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.examine import examine
 from reconvirt.hypervisor.image_header import named_files
 
@@ -105,18 +104,6 @@ class StorageUse:
             if unseen and (why := _lock_conflict(mine)):
                 found[mine] = why
         return tuple(found.values())
-
-    def missing(self, xml: str) -> tuple[str, ...]:
-        """What a domain would need of this host to be started and is not there, a sentence each."""
-        if not self.local:
-            return ()
-        needed = dict(_needed(xml))
-        there = examine(needed, _exists)
-        return tuple(
-            f"there is no {path} ({what})"
-            for path, what in needed.items()
-            if there.get(path, True) is False
-        )
 
     def _uses_of(
         self, domain: ActiveDomain, read_xml: Callable[[ActiveDomain], str | None]
@@ -247,28 +234,3 @@ def _header(path: str, form: str) -> tuple[str, ...]:
         return named_files(path, form)
     except (OSError, ValueError):
         return ()
-
-
-def _exists(path: str) -> bool:
-    try:
-        Path(path).stat()
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True  # libvirt may see what we do not
-    return True
-
-
-def _needed(xml: str) -> Iterator[tuple[str, str]]:
-    root = parse_xml(xml)
-    for name in ("kernel", "initrd", "dtb"):
-        if path := (root.findtext(f"os/{name}") or "").strip():
-            yield path, f"os.{name}"
-    for disk in root.iterfind("devices/disk"):
-        source = disk.find("source")
-        if source is not None and source.get("startupPolicy") == "optional":
-            continue
-        path = "" if source is None else source.get("file") or source.get("dev") or ""
-        if path:
-            target = disk.find("target")
-            yield path, "" if target is None else target.get("dev", "")

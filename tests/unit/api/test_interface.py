@@ -158,6 +158,19 @@ def test_events_are_followed(client: Client, office: Office, keeps_to: Check) ->
     assert ("New", "yes", 3) == (event["reason"], event["message"], event["number"])
 
 
+def test_an_event_that_happens_again_comes_again(client: Client, office: Office) -> None:
+    """With its count, its first and its last time; and it is one event for who asks later."""
+    office.history.tell("test", "StepFailed", "no such file")
+    events = client.stream("events", follow=1, since=1)
+    threading.Timer(0.3, lambda: office.history.tell("test", "StepFailed", "no such file")).start()
+
+    event = next(events)
+
+    assert (2, 2) == (event["number"], event["count"])
+    assert event["first_time"] <= event["time"]
+    assert [event] == client.get("events")["events"]
+
+
 def test_the_end_of_the_server_ends_its_streams(office: Office, config: Config) -> None:
     """Soon, and readers are told."""
     with Server(office.desk, config):

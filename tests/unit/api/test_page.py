@@ -57,6 +57,21 @@ def test_one_virtual_server(server: Server, office: Office) -> None:
     assert "hunter2" not in text
 
 
+def test_an_event_that_happened_again_has_a_count(server: Server, office: Office) -> None:
+    """One row, wherever events are shown."""
+    for _ in range(3):
+        office.history.tell("test", "StepFailed", "no such file", step="start", field="state")
+
+    for path in ("/", "/events", "/servers/test"):
+        page = html.fromstring(load(server, path)[1])
+        rows = [
+            " ".join(row.text_content().split())
+            for row in page.xpath("//table[@class='events']/tbody/tr")
+        ]
+        (told,) = [row for row in rows if "no such file" in row]
+        assert told.endswith("no such file: state (3 times in 0 s)")
+
+
 @pytest.mark.parametrize("path", ["/", "/events", "/servers/test", "/servers/none"])
 def test_it_can_be_read_by_all(server: Server, path: str) -> None:
     """Language, title, landmarks, one heading, headed tables, links with words, unique ids."""

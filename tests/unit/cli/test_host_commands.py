@@ -119,6 +119,7 @@ def test_sync_and_what_it_has_fetched(settings: Path, tmp_path: Path) -> None:
     settings.write_text(
         f'state_directory = "{tmp_path}/state"\n[source.git]\nrepository = "{tmp_path}/mirror"\n'
         f'remote = "file://{upstream}"\nbranch = "main"\npath = "desired"\n'
+        "[source]\nshared = false\n"
     )
 
     assert f"nothing → {head}\n" == reconvirt("sync", "--config", settings)

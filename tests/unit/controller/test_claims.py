@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
-from reconvirt.controller.holds import Hold
-from reconvirt.controller.hosts.census import Answer, Round
-from reconvirt.controller.hosts.claims import ASKING, FREE, FencedHosts, InventoryClaims
-from reconvirt.controller.hosts.copies import Copies
+import pytest
+
+from peer_hosts import Rounds, Said, identity, known
+from reconvirt.controller.hosts.claims import ASKING, FREE, InventoryClaims
+from reconvirt.controller.hosts.known_hosts import KnownHost
+from reconvirt.controller.state_store import Unreadable
 from reconvirt.domain.observed import State
 
 UUID = "8f1c6a0e-5d0b-4c36-9d0e-6b0f6c1f2a11"
+HOSTS = known("b", "c")
 
 
-class Answers:
-    """A census that has been held."""
-
-    def __init__(self, answers: dict[str, Answer] | None) -> None:
-        self.found = None if answers is None else Round(0.0, answers)
-
-    def answers(self, _name: str, _purpose: str) -> Round | None:
-        return self.found
-
-
-def look(answers: dict[str, Answer] | None, *fenced: str) -> tuple[str, str]:
+def look(said: Said | None, *fenced: str, hosts: tuple[KnownHost, ...] = ()) -> tuple[str, str]:
     """Reason and host."""
-    claims = InventoryClaims(Answers(answers), lambda: frozenset(fenced), lambda _name: None)
+    hosts = hosts or tuple(each for each in HOSTS if said is None or each.name in said)
+    claims = InventoryClaims(
+        Rounds(said, None), lambda: hosts, lambda host: host.name in fenced, lambda: identity("a")
+    )
     claim = claims.look("web1", UUID, "start")
     return claim.reason, claim.host
 
@@ -60,36 +56,69 @@ def test_unreachable_may_have_it_unless_fenced() -> None:
 
 def test_who_has_it_is_told_before_who_may() -> None:
     """And it is sure, unless it is another one of the same name."""
-    has: dict[str, tuple[str, State, str]] = {UUID: ("web1", State.RUNNING, "booted")}
-    answers: dict[str, Answer] = {"b": "no route", "c": has}
-    named: dict[str, Answer] = {"b": "no route", "c": {"x": ("web1", State.RUNNING, "booted")}}
-
-    assert ("c", True) == sure(answers)
-    assert ("c", False) == sure(named)
+    assert ("c", True) == sure({"b": "no route", "c": {UUID: ("web1", State.RUNNING, "booted")}})
+    assert ("c", False) == sure({"b": "no route", "c": {"x": ("web1", State.RUNNING, "booted")}})
     assert ("b", False) == sure({"b": "no route", "c": {}})
 
 
-def sure(answers: dict[str, Answer]) -> tuple[str, bool]:
+def sure(said: Said) -> tuple[str, bool]:
     """The host, and whether that is sure."""
-    claims = InventoryClaims(Answers(answers), frozenset, lambda _name: None)
+    claims = InventoryClaims(Rounds(said), lambda: HOSTS, lambda _host: False)
     claim = claims.look("web1", UUID, "start")
     return claim.host, claim.sure
 
 
-def test_fenced_hosts_are_kept(tmp_path: Path) -> None:
-    """Until they answer."""
-    FencedHosts(tmp_path).add("b", Hold("power is off", "me", 1.0))
-
-    assert {"b"} == FencedHosts(tmp_path).names()
-    FencedHosts(tmp_path).release("b")
-    assert not FencedHosts(tmp_path).names()
+def test_a_host_that_has_become_known_since_must_be_asked() -> None:
+    """An answer in which it is missing says nothing of it."""
+    assert (ASKING, "") == look({"b": {}}, hosts=HOSTS)
 
 
-def test_made_images_are_kept(tmp_path: Path) -> None:
-    """By virtual server and host, until they are nobody's to remove."""
-    Copies(tmp_path).note(UUID, "b", ("/srv/a",))
+def test_a_retired_host_may_have_it() -> None:
+    """What helps is said: fence it, and remove it if it never comes back."""
+    reason, host = look({"b": "no route"}, hosts=known("b", described=False))
 
-    again = Copies(tmp_path)
-    assert (("/srv/a",), ()) == (again.made(UUID, "b"), again.made(UUID, "c"))
-    again.arrived(UUID)
-    assert () == Copies(tmp_path).made(UUID, "b")
+    assert "b" == host
+    assert "which no manifest describes any more" in reason
+    assert "reconvirt host remove b" in reason
+
+
+def test_one_host_by_two_uris_need_answer_at_one_only() -> None:
+    """As long as it is known that both lead there."""
+    again = replace(HOSTS[0], name="b-by-ssh")
+    both = (HOSTS[0], again)
+
+    assert ("", "") == look({"b": {}, "b-by-ssh": "no route"}, hosts=both)
+    stranger = replace(again, identity=replace(again.identity, hostname="other"))
+    assert "b-by-ssh" == look({"b": {}, "b-by-ssh": "no route"}, hosts=(HOSTS[0], stranger))[1]
+
+
+def test_what_this_very_libvirt_has_is_no_other_hosts() -> None:
+    """A manifest of another name may lead here; the host uuid alone does not prove it."""
+    running: Said = {"a": {UUID: ("web1", State.RUNNING, "booted")}}
+    assert ("", "") == look(running, hosts=known("a"))
+
+    claims = InventoryClaims(Rounds(running), lambda: known("a"), lambda _host: False)
+    assert "a" == claims.look("web1", UUID, "start").host
+
+
+def test_where_the_hosts_are_not_known_nothing_is_free() -> None:
+    """The careful answer, with the file that must be repaired."""
+
+    def unreadable() -> tuple[KnownHost, ...]:
+        raise Unreadable("/var/lib/reconvirt/hosts.json cannot be read")
+
+    claims = InventoryClaims(Rounds(), unreadable, lambda _host: False)
+
+    assert "hosts.json cannot be read" in claims.look("web1", UUID, "define").reason
+
+
+@pytest.mark.parametrize("purpose", ["start", "define"])
+def test_answers_count_for_one_purpose(purpose: str) -> None:
+    """What was asked before a definition was written does not allow its start."""
+    rounds = Rounds({"b": {}}, None)
+    claims = InventoryClaims(rounds, lambda: known("b"), lambda _host: False)
+    other = {"start": "define", "define": "start"}[purpose]
+
+    assert FREE == claims.look("web1", UUID, purpose)
+    assert ASKING == claims.look("web1", UUID, other).reason
+    assert FREE == claims.look("web1", UUID, purpose)

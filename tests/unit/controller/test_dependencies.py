@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconvirt.controller.hosts.census import Answer, Round
+from peer_hosts import Rounds, Said
 from reconvirt.controller.hosts.dependencies import ASK_AGAIN_SECONDS, Afar, Dependencies
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.domain.changes import Plan
@@ -22,21 +22,10 @@ WEB = replace(wanted(spec()), name="web", host="a", depends_on=frozenset({"db"})
 DB = replace(WEB, name="db", host="b", hosts=("c",), depends_on=frozenset())
 
 
-class Answers:
-    """A census whose answers are known beforehand."""
-
-    def __init__(self, *rounds: dict[str, Answer] | None) -> None:
-        self.rounds = list(rounds)
-
-    def answers(self, _name: str, _purpose: str) -> Round | None:
-        answers = self.rounds.pop(0)
-        return None if answers is None else Round(0.0, answers)
-
-
-def afar(*rounds: dict[str, Answer] | None) -> Afar:
+def afar(*rounds: Said | None) -> Afar:
     """What host a knows of the others."""
     known = Afar(lambda: Inventory("a", HOSTS), lambda _name: None)
-    known._census = Answers(*rounds)
+    known._census = Rounds(*rounds)
     return known
 
 
@@ -88,7 +77,7 @@ def test_here(state: State | None, sentence: str) -> None:
         ({"b": {}}, "db (c cannot be asked: it has not been asked yet)"),
     ],
 )
-def test_afar(answers: dict[str, Answer], missing: str) -> None:
+def test_afar(answers: Said, missing: str) -> None:
     """On whichever host its manifest names."""
     known = Dependencies(lambda: Here(None), afar(answers))
 
@@ -100,7 +89,7 @@ def test_afar(answers: dict[str, Answer], missing: str) -> None:
 
 def test_what_was_told_last_stays_while_hosts_are_asked() -> None:
     """Or it would be told anew each time."""
-    answer: dict[str, Answer] = {"b": {"x": ("db", State.SHUTOFF, "")}, "c": {}}
+    answer: Said = {"b": {"x": ("db", State.SHUTOFF, "")}, "c": {}}
     known = afar(None, answer, None)
 
     told = [known.missing("web", [DB]) for _ in range(3)]

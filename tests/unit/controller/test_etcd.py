@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from peer_hosts import Rounds, Said, known
 from reconvirt.controller.config.claims import EtcdSettings
-from reconvirt.controller.hosts.census import Answer, Round
 from reconvirt.controller.hosts.claims import ASKING, FREE, InventoryClaims
-from reconvirt.controller.hosts.etcd import Etcd, EtcdDown
+from reconvirt.controller.hosts.etcd import Etcd, EtcdDown, _encode
 from reconvirt.controller.hosts.etcd_claims import EtcdClaims
+from reconvirt.controller.hosts.fences import Fence, Fences
+from reconvirt.controller.state_store import StateStore
 from reconvirt.domain.observed import State
 from testbed.etcd import EtcdServer
 
@@ -59,37 +61,36 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdSettings]
     server.kill()
 
 
-class Nobody:
-    """An inventory that is never asked."""
+class Member:
+    """One host of three, with its fences, and with what the others answer one after the other."""
 
-    def look(self, *_: str) -> None:
-        raise AssertionError
+    def __init__(self, settings: EtcdSettings, own: str, *said: Said | None) -> None:
+        self.others = known(*({"a", "b", "c"} - {own}))
+        self.fences = Fences(StateStore())
+        self.rounds = Rounds(*said)
+        self.now = 0.0
+        self._asked = InventoryClaims(self.rounds, lambda: self.others, self.fences.covers)
+        self.claims = EtcdClaims(
+            Etcd(settings), "/test", own, self._asked, self.fences, clock=lambda: self.now
+        )
+
+    def fence(self, name: str) -> None:
+        """Have a host count as off."""
+        (host,) = (each for each in self.others if each.name == name)
+        self.fences.add(host, Fence("power cut", "me", 1.0))
+
+    def hear(self, name: str) -> None:
+        """It has answered."""
+        (host,) = (each for each in self.others if each.name == name)
+        self.fences.heard(host, host.identity.uuid, 2.0)
 
 
-def claims(settings: EtcdSettings, own: str, *fenced: str) -> EtcdClaims:
-    """The claims of one host."""
-    return EtcdClaims(Etcd(settings), "/test", own, Nobody(), lambda: frozenset(fenced))
+NOWHERE: Said = {"a": {}, "b": {}, "c": {}}
 
 
-class Fences:
-    """Host b with its fenced hosts, and a census with these answers, one after the other."""
-
-    def __init__(
-        self, settings: EtcdSettings, answers: list[dict[str, Answer] | None], *fenced: str
-    ) -> None:
-        self.names = set(fenced)
-        self._answers = list(answers)
-        asked = InventoryClaims(self, self.fenced, self.names.discard)
-        self.claims = EtcdClaims(Etcd(settings), "/test", "b", asked, self.fenced)
-
-    def fenced(self) -> frozenset[str]:
-        """Those that count as off now."""
-        return frozenset(self.names)
-
-    def answers(self, _name: str, _purpose: str) -> Round | None:
-        """As a census has it; None while the hosts are being asked."""
-        answers = self._answers.pop(0)
-        return None if answers is None else Round(0.0, answers)
+def claims(settings: EtcdSettings, own: str) -> EtcdClaims:
+    """The claims of one host, where no other one has anything."""
+    return Member(settings, own, *[NOWHERE] * 9).claims
 
 
 def test_without_password_nothing_is_told(settings: EtcdSettings) -> None:
@@ -123,14 +124,13 @@ def test_a_fenced_host_loses_its_claim(settings: EtcdSettings) -> None:
     """Only then, and once it was asked: that it is not heard of is not enough."""
     uuid = UUID.replace("8", "9")
     claims(settings, "a").look("web2", uuid, "start")
-    away: dict[str, Answer] = {"a": "no route", "c": "no route"}
-    answers: list[dict[str, Answer] | None] = [None, away]
-    fences = Fences(settings, answers, "a")
+    away: Said = {"a": "no route", "c": {}}
+    member = Member(settings, "b", None, away)
 
     assert "a" == claims(settings, "b").look("web2", uuid, "start").host
-    assert ASKING == fences.claims.look("web2", uuid, "start").reason
-    assert FREE == fences.claims.look("web2", uuid, "start")
-    assert {"a"} == fences.names
+    member.fence("a")
+    assert ASKING == member.claims.look("web2", uuid, "start").reason
+    assert FREE == member.claims.look("web2", uuid, "start")
 
 
 @pytest.mark.parametrize("has_it", [True, False])
@@ -138,14 +138,69 @@ def test_a_fenced_host_that_is_back_keeps_its_claim(settings: EtcdSettings, has_
     """It answers, so it is not off any more: what it has may run there, or is on its way."""
     uuid = UUID.replace("8", "5" if has_it else "4")
     claims(settings, "a").look("web4", uuid, "start")
-    there: dict[str, tuple[str, State, str]] = {uuid: ("web4", State.RUNNING, "booted")}
-    answer: dict[str, Answer] = {"a": there if has_it else {}, "c": "no route"}
-    fences = Fences(settings, [answer], "a")
+    there = {uuid: ("web4", State.RUNNING, "booted")} if has_it else {}
+    member = Member(settings, "b", {"a": there, "c": {}})
+    member.fence("a")
+    member.rounds.on_ask = lambda: member.hear("a")
 
-    claim = fences.claims.look("web4", uuid, "start")
+    claim = member.claims.look("web4", uuid, "start")
 
-    assert ("a", True, set()) == (claim.host, claim.sure, fences.names)
+    assert ("a", True, frozenset()) == (claim.host, claim.sure, member.fences.names())
     assert FREE == claims(settings, "a").look("web4", uuid, "start")
+
+
+def test_a_claim_that_is_absent_has_the_hosts_asked(settings: EtcdSettings) -> None:
+    """etcd may have been emptied: what runs elsewhere says so itself."""
+    uuid = UUID.replace("8", "3")
+    there: Said = {"a": {uuid: ("web5", State.RUNNING, "booted")}, "c": {}}
+    member = Member(settings, "b", None, there)
+
+    assert ASKING == member.claims.look("web5", uuid, "define").reason
+    assert "a has it, running (booted)" == member.claims.look("web5", uuid, "define").reason
+    assert Etcd(settings).get(f"/test/claims/{uuid}") is None
+
+
+def test_a_claim_of_ours_on_what_is_not_here_has_the_hosts_asked(settings: EtcdSettings) -> None:
+    """etcd may have been restored from before it was moved away."""
+    uuid = UUID.replace("8", "2")
+    claims(settings, "b").look("web6", uuid, "start")
+    there: Said = {"a": {uuid: ("web6", State.RUNNING, "migrated")}, "c": {}}
+    member = Member(settings, "b", there)
+
+    assert "a" == member.claims.look("web6", uuid, "define").host
+    assert FREE == member.claims.look("web6", uuid, "start")
+
+
+def test_what_runs_here_is_claimed_again(settings: EtcdSettings) -> None:
+    """At each resync, not at each look: etcd may have been emptied meanwhile."""
+    uuid = UUID.replace("8", "1")
+    member, etcd = Member(settings, "a"), Etcd(settings)
+    key = f"/test/claims/{uuid}"
+    member.claims.runs_here(uuid)
+    assert etcd.get(key) is not None
+    etcd._call("kv/deleterange", {"key": _encode(key)})
+
+    member.claims.runs_here(uuid)
+    assert etcd.get(key) is None
+    member.now = 300.0
+    member.claims.runs_here(uuid)
+
+    found = etcd.get(key)
+    assert found is not None
+    assert "a" == found.value
+
+
+def test_a_host_that_is_alive_in_etcd_is_not_fenced(settings: EtcdSettings) -> None:
+    """Once its sign of life cannot be one from before any more."""
+    etcd, member = Etcd(settings), Member(settings, "b")
+    member.fence("a")
+    member.claims.end_fences()
+    assert {"a"} == member.fences.names()
+
+    etcd.put_leased("/test/hosts/a", "1", etcd.grant(60))
+    member.claims.end_fences()
+
+    assert not member.fences.names()
 
 
 def test_what_runs_here_is_claimed(settings: EtcdSettings) -> None:

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from reconvirt.controller.hosts.census import Answer, Census, Round
+from peer_hosts import Rounds, Said, known
+from reconvirt.controller.hosts.census import Census, Question
 from reconvirt.controller.hosts.claims import ASKING, InventoryClaims
+from reconvirt.controller.hosts.known_hosts import KnownHost
 from reconvirt.controller.hosts.placement import Placement
 from reconvirt.controller.outcome import Phase
 from reconvirt.domain.desired import NOTHING, Desired
@@ -29,6 +31,14 @@ SERVERS = [
 XML = "<domain type='kvm'><name>x</name></domain>"
 
 
+QUESTION = Question("u", "web1", "start")
+
+
+def known_hosts_of(inventory: Inventory) -> tuple[KnownHost, ...]:
+    """The other hosts as they are known to this one."""
+    return tuple(KnownHost(each.name, each.uri) for each in inventory.others)
+
+
 class Member:
     """One host of the fleet, as far as it decides whose business a virtual server is."""
 
@@ -38,8 +48,9 @@ class Member:
         self.all_woken = threading.Event()
         inventory = Inventory(name, HOSTS)
         self.census = Census(lambda: inventory.others, self._wake)
-        claims = InventoryClaims(self.census, frozenset, lambda _name: None)
-        self.placement = Placement(lambda: inventory, claims, None)
+        others = known_hosts_of(inventory)
+        claims = InventoryClaims(self.census, lambda: others, lambda _host: False)
+        self.placement = Placement(lambda: inventory, claims, None, lambda: others)
 
     def own(self) -> list[Desired]:
         """The virtual servers that shall be here."""
@@ -92,8 +103,9 @@ def test_one_for_a_host_that_nobody_describes_is_left_alone(hosts: dict[str, Hos
     hosts.pop("host1", None)
     inventory = Inventory("host0", hosts)
     census = Census(lambda: inventory.others, lambda _name: None)
-    claims = InventoryClaims(census, frozenset, lambda _name: None)
-    placement = Placement(lambda: inventory, claims, None)
+    others = known_hosts_of(inventory)
+    claims = InventoryClaims(census, lambda: others, lambda _host: False)
+    placement = Placement(lambda: inventory, claims, None, lambda: others)
     desired = SERVERS[1]
 
     assert not placement.alone(desired)
@@ -105,38 +117,28 @@ def test_one_for_a_host_that_nobody_describes_is_left_alone(hosts: dict[str, Hos
     assert placement.alone(SERVERS[0]) is (hosts.keys() <= {"host0"})
 
 
-class Rounds:
-    """A census whose answers are known beforehand; None while the hosts are being asked."""
-
-    def __init__(self) -> None:
-        self.next: list[dict[str, Answer] | None] = []
-
-    def answers(self, _name: str, _purpose: str) -> Round | None:
-        answers = self.next.pop(0)
-        return None if answers is None else Round(0.0, answers)
-
-
 def test_what_leaves_an_evacuated_host_is_missed_twice_in_a_row_before_it_is_made() -> None:
     """What was missed once and found afterwards must be missed twice again."""
     desired = replace(SERVERS[0], hosts=("host1", "host2"))
     hosts = {**HOSTS, "host0": replace(HOSTS["host0"], evacuate=True)}
     inventory, rounds = Inventory("host1", hosts), Rounds()
-    claims = InventoryClaims(rounds, frozenset, lambda _name: None)
-    placement = Placement(lambda: inventory, claims, None)
-    there: dict[str, Answer] = {
-        "host2": {desired.expected_uuid: (desired.name, State.RUNNING, "migrated")}
-    }
+    others = known("host2")
+    claims = InventoryClaims(rounds, lambda: others, lambda _host: False)
+    placement = Placement(lambda: inventory, claims, None, lambda: others)
+    there: Said = {"host2": {desired.expected_uuid: (desired.name, State.RUNNING, "migrated")}}
+    nowhere: Said = {"host2": {}}
 
-    def look(*answers: dict[str, Answer] | None) -> str | None:
+    def look(*answers: Said | None) -> str | None:
+        claims.forget(desired.expected_uuid, "define")
         rounds.next = list(answers)
         outcome = placement.judge(desired, None)
         assert [] == rounds.next
         return outcome and outcome.message
 
     on_host2 = "it is on host2, while host0 is to be emptied"
-    assert [ASKING, on_host2] == [look({}, None), look(there)]
-    assert [ASKING, ASKING, on_host2] == [look({}, None), look(None), look(there)]
-    assert [ASKING, ASKING, None] == [look({}, None), look(None), look({})]
+    assert [ASKING, on_host2] == [look(nowhere, None), look(there)]
+    assert [ASKING, ASKING, on_host2] == [look(nowhere, None), look(None), look(there)]
+    assert [ASKING, ASKING, None] == [look(nowhere, None), look(None), look(nowhere)]
 
 
 @pytest.mark.timeout(60)
@@ -152,9 +154,9 @@ def test_an_error_of_ours_does_not_end_the_asking() -> None:
 
     census = Census(others, lambda _name: woken.set())
     while not woken.wait(0.05):
-        census.answers("web1", "start")
+        census.answers(QUESTION)
 
-    found = census.answers("web1", "start")
+    found = census.answers(QUESTION)
     assert failed.is_set()
     assert found is not None
     assert {"host1"} == found.answers.keys()

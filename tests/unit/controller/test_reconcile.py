@@ -299,9 +299,9 @@ class TestForce:
     def test_requests_that_libvirt_refuses_never_lead_to_it(self) -> None:
         """They are tried again, and told."""
         controller = running(spec(policy=FORCED))
-        controller.libvirt.fails["shutdown"] = [OperationFailed("no agent")] * 100
+        controller.libvirt.fails["shutdown"] = [OperationFailed("no agent")] * 20
 
-        for _ in range(100):
+        for _ in range(20):
             outcome = controller.look(spec(state="shutoff", policy=FORCED), after=20.0)
             assert "shutdown" == controller.libvirt.verbs[-1]
             assert "destroy" not in controller.libvirt.verbs

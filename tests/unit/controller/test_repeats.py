@@ -30,9 +30,11 @@ from reconvirt.domain.actions import (
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.image_plan import ImageFacts
-from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.mark import mark_text
+from reconvirt.domain.observed import Identity, Observed, State
 from reconvirt.domain.plan import Host
 from reconvirt.domain.rules import HostRules
+from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.errors import (
     Aborted,
     Busy,
@@ -64,7 +66,22 @@ class Refusing(Guarded):
     def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
         return desired, Host(rules, self.images)
 
-    def act(self, _name: str, action: Action) -> None:
+    def identify(self, _uuid: str, _name: str) -> tuple[Identity, ...]:
+        if self.seen is None:
+            return ()
+        seen, mark = self.seen, mark_text(parse_xml(self.seen.config))
+        return (Identity(seen.uuid, seen.name, seen.domain_id, seen.persistent, mark),)
+
+    def read_config(self, _uuid: str) -> str:
+        return self.seen.config if self.seen else ""
+
+    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
+        return ()
+
+    def missing_sources(self, _xml: str) -> tuple[str, ...]:
+        return ()
+
+    def act(self, _uuid: str, action: Action) -> None:
         if isinstance(action, self.refused):
             self.calls.append(action)
             raise self.error
@@ -103,9 +120,10 @@ def look(libvirt: Refusing, at: Spec, times: int = 1) -> list[Outcome]:
     """So many looks at it, one after the other."""
     reconciler = Reconciler(lambda: libvirt, clock=lambda: 0.0)
     outcomes = []
+    uuid = libvirt.seen.uuid if libvirt.seen else None
     for _ in range(times):
         libvirt.calls.clear()
-        outcomes.append(reconciler.reconcile(wanted(at)))
+        outcomes.append(reconciler.reconcile(wanted(at, uuid=uuid)))
     return outcomes
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.outcome import Outcome, Phase
-from reconvirt.controller.shares import Shares, overdrawn
+from reconvirt.controller.shares import Shares, overdrawn, shares_of
 from reconvirt.controller.surroundings import Surroundings
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.totals import Size, Totals
+from reconvirt.domain.totals import Size, Totals, share_out
 from reconvirt.hypervisor.connection import Taken
 from strategies import wanted
 
@@ -140,8 +144,8 @@ def test_where_nothing_is_limited_any_more_nobody_is_refused() -> None:
     assert set() == shares.refused
 
 
-def test_one_that_was_refused_is_looked_at_when_another_has_failed() -> None:
-    """What that one has kept for itself meanwhile is free again, though nothing has changed."""
+def test_one_that_was_refused_is_looked_at_when_another_has_not_taken_its_part() -> None:
+    """Whatever that one came to: it may wait for another host, and nothing of it has changed."""
     everyone = {"b": one("b", 3)}
     shares = Shares(lambda: everyone)
     engine = Engine(Libvirt, surroundings=Surroundings(shares=shares))
@@ -152,8 +156,114 @@ def test_one_that_was_refused_is_looked_at_when_another_has_failed() -> None:
         assert name == engine.queue.get(timeout=0)
         engine.queue.done(name)
     assert shares.ask(everyone["a"], FOUR, Libvirt())
-    shares.done("b")
+    shares.done("a")
 
-    engine._publish(Outcome("b", Phase.FAILED, "it cannot be started", Plan("b"), retry=True))
+    shares.done("b")
+    engine._wake_freed()
 
     assert "a" == engine.queue.get(timeout=0)
+    engine.queue.done("a")
+    engine._wake_freed()
+    assert engine.queue.get(timeout=0) is None
+
+
+def test_two_that_are_refused_and_fail_do_not_wake_each_other() -> None:
+    """Else they would chase each other without a pause."""
+    everyone = {"a": one("a", 5), "b": one("b", 5)}
+    shares = Shares(lambda: everyone)
+    engine = Engine(Libvirt, surroundings=Surroundings(shares=shares))
+    engine.want(everyone)
+    for name in ("a", "b"):
+        assert name == engine.queue.get(timeout=0)
+        assert shares.ask(everyone[name], FOUR, Libvirt())
+        shares.done(name)
+        failed = Outcome(name, Phase.FAILED, "libvirt's words", Plan(name), retry=True)
+        engine._publish(failed)
+        engine._wake_freed()
+        engine.queue.done(name)
+
+    assert engine.queue.get(timeout=0) is None
+
+
+VCPUS = {"a": 3, "b": 2, "c": 2}
+PRIORITIES = {"a": 0, "b": 3, "c": 1}
+NAMES = st.sampled_from(sorted(VCPUS))
+
+
+class Model(RuleBasedStateMachine):
+    """Whoever could have its part is allowed to have it, or is going to be asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.everyone = {
+            name: one(name, vcpus, priority=PRIORITIES[name], state="shutoff")
+            for name, vcpus in VCPUS.items()
+        }
+        self.libvirt = Libvirt()
+        self.shares = Shares(lambda: self.everyone)
+        self.working: dict[str, bool] = {}
+        self.due: set[str] = set(self.everyone)
+        self.published: set[str] = set()
+
+    @rule(name=NAMES)
+    def look(self, name: str) -> None:
+        """A worker takes it, or looks at it once more."""
+        self.due.discard(name)
+        objections = self.shares.ask(self.everyone[name], FOUR, self.libvirt)
+        self.working[name] = not objections
+
+    @rule(name=NAMES, starts=st.booleans())
+    def end(self, name: str, starts: bool) -> None:
+        """It was started if it might be, or something else is in the way."""
+        if name not in self.working:
+            return
+        if self.working.pop(name) and starts:
+            self.libvirt.active[name] = VCPUS[name]
+        self.shares.done(name)
+        self.due |= self.shares.freed()
+        if name in self.changed:
+            # The engine sees another state than before.
+            self.published ^= {name}
+            self.due |= self.shares.refused - {name}
+
+    @rule(name=NAMES, state=st.sampled_from(["running", "shutoff"]))
+    def want(self, name: str, state: str) -> None:
+        """Its manifest says something else."""
+        if self.everyone[name].state != state:
+            self.everyone[name] = replace(self.everyone[name], state=state)
+            self.due |= self.shares.refused | {name}
+
+    @rule(name=NAMES)
+    def stop(self, name: str) -> None:
+        """Its guest has ended; an event says so."""
+        if self.libvirt.active.pop(name, None) is not None:
+            self.due.add(name)
+
+    @property
+    def changed(self) -> set[str]:
+        """Those of which libvirt has another state than the engine has seen."""
+        return self.libvirt.active.keys() ^ self.published
+
+    @invariant()
+    def nobody_waits_in_vain(self) -> None:
+        shares = shares_of(
+            self.everyone, self.libvirt.sizes(), lambda _desired: True, self.shares._given
+        )
+        refused = share_out(shares.values(), FOUR)
+        # Those that are freed are woken when the work in hand has ended.
+        coming = self.due | self.working.keys() | self.shares._freed
+        assert self.changed <= coming
+        if self.changed:
+            return  # when they have been looked at, all that are refused are
+        for name in self.shares.refused - coming:
+            assert name in refused, name
+
+    @invariant()
+    def nothing_is_kept_of_what_is_done(self) -> None:
+        assert self.shares._given.keys() <= self.working.keys()
+        assert self.shares._growing <= self.working.keys()
+        assert self.shares._kept_from.keys() <= self.shares.refused
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from reconvirt.controller.starts import StartGate, StartRecord
 
@@ -50,13 +53,13 @@ class TestRecord:
         assert "" == record.why_not_yet(1)
 
     def test_the_wait_is_told(self) -> None:
-        """How often it has ended, and how long it takes."""
+        """How often it has ended, and how long it takes; in the same words until it is over."""
         record = StartRecord()
         record.started(0)
         record.seen(1, runs=False)
 
-        expected = "it has ended once soon after its start; it is started again in 9 s"
-        assert expected == record.why_not_yet(2)
+        expected = "it has ended once soon after its start; it is started again 10 s later"
+        assert [expected, expected, ""] == [record.why_not_yet(now) for now in (2, 10.9, 11)]
 
 
 class TestGate:
@@ -99,3 +102,89 @@ class TestGate:
 
         assert ["b", "c"] == woken
         assert gate.enter("c", 1)
+
+    def test_two_places_that_become_free_at_once_are_two_turns(self) -> None:
+        """Before the first one has come, the second is woken, too."""
+        woken: list[str] = []
+        gate = StartGate(2, woken.append)
+        assert [True, True, False, False] == [gate.enter(name, 0) for name in "abcd"]
+
+        gate.leave("a")
+        gate.leave("b")
+
+        assert {"c", "d"} == set(woken)
+
+    def test_one_that_comes_with_a_lower_priority_lets_another_go_first(self) -> None:
+        """That one does not come by itself."""
+        woken: list[str] = []
+        gate = StartGate(1, woken.append)
+        gate.enter("a", 0)
+        gate.enter("b", 9)
+        gate.enter("c", 5)
+        gate.leave("a")
+        assert ["b"] == woken
+
+        assert not gate.enter("b", 1)
+
+        assert ["b", "c"] == woken
+
+
+GATED = st.sampled_from("abcdef")
+
+
+class GateModel(RuleBasedStateMachine):
+    """Never more at once than allowed, and no free place that nobody comes for."""
+
+    MOST = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.due: set[str] = set()
+        self.gate = StartGate(self.MOST, self.due.add)
+        self.starting: set[str] = set()
+        self.waiting: dict[str, int] = {}
+
+    @rule(name=GATED, priority=st.integers(0, 2))
+    def enter(self, name: str, priority: int) -> None:
+        """It comes by itself, or since it was woken."""
+        if name in self.starting:
+            return
+        self.due.discard(name)
+        if self.gate.enter(name, priority):
+            self.starting.add(name)
+            self.waiting.pop(name, None)
+        else:
+            self.waiting[name] = priority
+
+    @rule(name=GATED)
+    def leave(self, name: str) -> None:
+        if name in self.starting:
+            self.starting.remove(name)
+            self.gate.leave(name)
+
+    @rule(name=GATED)
+    def forget(self, name: str) -> None:
+        """It does not want to start any more, whether it was woken or not."""
+        if name not in self.starting:
+            self.due.discard(name)
+            self.waiting.pop(name, None)
+            self.gate.forget(name)
+
+    @invariant()
+    def there_are_not_too_many(self) -> None:
+        assert len(self.starting) <= self.MOST
+        assert self.gate._starting == self.starting
+        assert self.gate._waiting == self.waiting
+
+    @invariant()
+    def those_whose_turn_it_is_are_coming(self) -> None:
+        free = self.MOST - len(self.starting)
+        turns = sorted(self.waiting, key=self.waiting.__getitem__, reverse=True)[:free]
+        assert {self.waiting[each] for each in turns} <= {
+            self.waiting[each] for each in self.due if each in self.waiting
+        }
+        assert len(turns) <= len(self.due & self.waiting.keys())
+
+
+TestGateModel = GateModel.TestCase
+TestGateModel.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

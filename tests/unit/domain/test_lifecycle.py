@@ -187,6 +187,26 @@ class TestRemoval:
         assert ["shutdown"] == self.plan(running, "undefine")
         assert ["undefine"] == self.plan(off, "undefine")
 
+    @pytest.mark.parametrize(
+        "reason", ["migrating", "starting up", "post-copy", "user", "I/O error"]
+    )
+    def test_nothing_is_resumed_that_may_run_elsewhere(self, reason: str) -> None:
+        """What is paused may be what a migration has left here."""
+        found = observed(State.PAUSED, reason)
+        mark = Statement({}, {}, notes={ON_REMOVAL: "shutdown"})
+
+        plan = plan_removal(found, mark, Circumstances(not_resumed="b may have it"))
+
+        assert () == plan.steps
+        assert "I/O error" == reason or ["b may have it"] == [each.reason for each in plan.waiting]
+
+    def test_what_no_other_host_has_is_resumed_to_be_shut_down(self) -> None:
+        """A paused guest does not hear that it shall shut down."""
+        mark = Statement({}, {}, notes={ON_REMOVAL: "shutdown"})
+        plan = plan_removal(observed(State.PAUSED, "user"), mark, Circumstances(resumable=True))
+
+        assert ["resume"] == [step.action.verb for step in plan.steps]
+
     def test_a_saved_image_is_not_lost(self) -> None:
         """It would go with the definition."""
         (found,) = self.plan(observed(State.SHUTOFF, saved="<domain/>"), "undefine")

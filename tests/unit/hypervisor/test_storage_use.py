@@ -241,22 +241,6 @@ class TestLocks:
             assert () == conflicts(domain(disk(image, "<shareable/>")))
 
 
-class TestMissing:
-    def test_what_a_start_needs(self, image: Path) -> None:
-        optional = (
-            "<disk type='file' device='cdrom'><source file='/no/cd' startupPolicy='optional'/>"
-            "<target dev='sda'/></disk>"
-        )
-        xml = domain(
-            disk(image), disk("/no/disk"), optional, more="<os><kernel>/no/kernel</kernel></os>"
-        )
-
-        said = StorageUse(local=True).missing(xml)
-
-        assert ("there is no /no/kernel (os.kernel)", "there is no /no/disk (vda)") == said
-        assert () == StorageUse(local=False).missing(xml)
-
-
 class TestChains:
     def test_the_files_below_an_image(self, image: Path) -> None:
         """And the stated path, if it is one of them under another name."""

@@ -47,7 +47,10 @@ def load_config(path: Path | None, **overrides: Any) -> Config:
     config = load(path).config
     stated = {name: value for name, value in overrides.items() if value is not None}
     if "desired" in stated:
-        stated["source"] = replace(config.source, directory=None, git=None)
+        # Other hosts read what is in git, whichever files of it are named here.
+        shared = True if config.source.git and config.source.shared is None else None
+        source = replace(config.source, directory=None, git=None)
+        stated["source"] = replace(source, shared=shared) if shared else source
     for name in [each for each in stated if "__" in each]:
         section, _, setting = name.partition("__")
         stated[section] = replace(

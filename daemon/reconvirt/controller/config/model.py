@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -195,6 +195,17 @@ class Config:
     def own_host(self) -> str:
         """The name of this host."""
         return self.host_name or platform.node() or "localhost"
+
+    def shares_source(self, hosts: Sized, *, known: bool) -> bool:
+        """Whether other hosts read the same manifests, for all that is known.
+
+        Args:
+            hosts: the hosts that manifests describe.
+            known: whether another host was ever known.
+        """
+        if self.source.shared is not None:
+            return self.source.shared
+        return self.source.git is not None or bool(hosts) or known
 
     @property
     def rules(self) -> HostRules:

@@ -113,6 +113,12 @@ class SourceSettings:
         None, about="the directory of the manifests; the same as `desired` outside the section"
     )
     git: GitSettings | None = setting(None, about="a git repository instead of a directory")
+    shared: bool | None = setting(
+        None,
+        about="whether other hosts read the same manifests; then a virtual server that is not here "
+        "is defined only if `spec.host` names this host. Not stated: true for git, and where there "
+        "are, or were, manifests of hosts",
+    )
     trust_writable: bool = setting(
         False, about="whether manifests are read although their group or others can write to them"
     )

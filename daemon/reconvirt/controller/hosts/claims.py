@@ -6,14 +6,15 @@ one at once, at least the second to ask sees the other's definition, and leaves 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from reconvirt.controller.holds import Hold, Holds
-from reconvirt.controller.hosts.census import Census, Round
+from reconvirt.controller.hosts.census import Answer, Question, Round
+from reconvirt.controller.hosts.known_hosts import KnownHost
+from reconvirt.controller.state_store import Unreadable
 from reconvirt.domain.observed import State
+from reconvirt.domain.peers import HostAnswer, HostIdentity
 
 ASKING = "the other hosts are being asked whether they have it"
 
@@ -37,7 +38,13 @@ FREE = Claim("")
 
 
 class Claims(Protocol):
-    """Knows whether another host has a virtual server."""
+    """Knows whether another host has a virtual server.
+
+    Attributes:
+        asks_always: whether it knows of hosts that are not known here.
+    """
+
+    asks_always: bool
 
     def look(self, name: str, uuid: str, purpose: str) -> Claim:
         """Whether a virtual server may be defined, started or resumed here."""
@@ -51,25 +58,43 @@ class Claims(Protocol):
     def hand_over(self, uuid: str, host: str) -> None:
         """A virtual server is no longer here, but on this host."""
 
+    def forget(self, uuid: str, purpose: str) -> None:
+        """What was answered for a purpose counts no more: something has changed here."""
+
+
+class Answers(Protocol):
+    """Gives the answers to a question."""
+
+    def answers(self, question: Question) -> Round | None:
+        """What the others have said; None if they have not answered yet."""
+
+    def forget(self, uuid: str, purpose: str) -> None:
+        """What was answered counts no more."""
+
 
 class InventoryClaims:
-    """Asks the other hosts of the inventory each time.
+    """Asks the other hosts each time.
 
     Args:
         census: asks them.
-        fenced: the hosts that a person has made sure of to be off, by name; read anew each time.
-        answered: told the hosts that have answered: they are not off any more.
+        known: gives all known hosts, or raises Unreadable.
+        counts_as_off: whether a host was fenced, and not heard of since.
+        own: which host this is, as far as it is known.
     """
+
+    asks_always = False
 
     def __init__(
         self,
-        census: Census,
-        fenced: Callable[[], frozenset[str]],
-        answered: Callable[[str], None],
+        census: Answers,
+        known: Callable[[], tuple[KnownHost, ...]],
+        counts_as_off: Callable[[KnownHost], bool],
+        own: Callable[[], HostIdentity] = HostIdentity,
     ) -> None:
         self._census = census
-        self._fenced = fenced
-        self._answered = answered
+        self._known = known
+        self._counts_as_off = counts_as_off
+        self._own = own
 
     def look(self, name: str, uuid: str, purpose: str) -> Claim:
         """Whether a virtual server may be defined, started or resumed here.
@@ -79,10 +104,19 @@ class InventoryClaims:
             uuid: its uuid.
             purpose: what for; each has answers of its own.
         """
-        found = self._census.answers(name, purpose)
+        try:
+            known = self._known()
+        except Unreadable as error:
+            return Claim(f"it is not known which other hosts there are: {error}")
+        found = self._census.answers(Question(uuid, name, purpose))
         if found is None:
             return Claim(ASKING)
-        return self._judge(name, uuid, found)
+        if any(each.name not in found.answers for each in known):
+            # A host that has become known since.
+            self._census.forget(uuid, purpose)
+            self._census.answers(Question(uuid, name, purpose))
+            return Claim(ASKING)
+        return self._judge(name, uuid, known, found.answers)
 
     def runs_here(self, uuid: str) -> None:
         """Nothing need be kept: who asks is told."""
@@ -94,50 +128,48 @@ class InventoryClaims:
     def hand_over(self, uuid: str, host: str) -> None:
         """Nothing need be kept."""
 
-    def _judge(self, name: str, uuid: str, found: Round) -> Claim:
-        fenced = self._fenced()
+    def forget(self, uuid: str, purpose: str) -> None:
+        """What was answered for a purpose counts no more."""
+        self._census.forget(uuid, purpose)
+
+    def _judge(
+        self,
+        name: str,
+        uuid: str,
+        known: tuple[KnownHost, ...],
+        answers: Mapping[str, Answer],
+    ) -> Claim:
         unsure = FREE
-        for host, answer in found.answers.items():
+        heard = [each.identity for each in answers.values() if isinstance(each, HostAnswer)]
+        for host in known:
+            answer = answers[host.name]
             if isinstance(answer, str):
-                if host not in fenced and unsure == FREE:
-                    unsure = Claim(
-                        f"{host} may have it, which cannot be asked ({answer}); if it is off for "
-                        f"sure, 'reconvirt host fenced {host}' says so",
-                        host,
-                    )
+                # One host may be known by two URIs: it need not answer at both.
+                if any(host.identity.is_same(each) for each in heard):
+                    continue
+                if unsure == FREE and not self._counts_as_off(host):
+                    unsure = Claim(_may_have_it(host, answer), host.name)
                 continue
-            self._answered(host)
-            for key, (called, state, reason) in answer.items():
+            if self._own().is_same(answer.identity):
+                continue  # What that URI leads to is this libvirt.
+            for key, (called, state, reason) in answer.servers.items():
                 if key == uuid or called == name:
-                    return Claim(_told(host, state, reason), host, sure=key == uuid)
+                    return Claim(_has_it(host.name, state, reason), host.name, sure=key == uuid)
         return unsure
 
 
-def _told(host: str, state: State, reason: str) -> str:
+def _may_have_it(host: KnownHost, why: str) -> str:
+    who = host.name if host.described else f"{host.name}, which no manifest describes any more,"
+    told = (
+        f"{who} may have it, and cannot be asked ({why}); if it is off for sure, "
+        f"'reconvirt host fenced {host.name}' says so"
+    )
+    if not host.described:
+        told += f", and 'reconvirt host remove {host.name}' if it never comes back"
+    return told
+
+
+def _has_it(host: str, state: State, reason: str) -> str:
     if state is State.SHUTOFF:
         return f"{host} has its definition; it is moved from there, or undefined there"
     return f"{host} has it, {state}{f' ({reason})' if reason else ''}"
-
-
-class FencedHosts:
-    """The hosts that a person, or a fencing tool, has made sure of to be off.
-
-    Kept in a file, so that the command and the daemon agree; a host that answers again is taken
-    out.
-    """
-
-    def __init__(self, state_directory: Path) -> None:
-        self._file = state_directory / "fenced.json"
-
-    def names(self) -> frozenset[str]:
-        """Those that are."""
-        return frozenset(Holds(self._file).all())
-
-    def add(self, name: str, hold: Hold) -> None:
-        """Take one in; raises OSError if it cannot be kept."""
-        Holds(self._file).add(name, hold)
-
-    def release(self, name: str) -> None:
-        """Take one out."""
-        if name in self.names():
-            Holds(self._file).release(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
-from reconvirt.controller.hosts.census import Answer, Census
+from reconvirt.controller.hosts.census import Answer, Census, Question
 from reconvirt.controller.outcome import Outcome
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import RUNS
@@ -54,7 +54,9 @@ class Afar:
             return []
         with self._lock:
             self._asked[asker] = frozenset().union(*(hosts for _, hosts in needed))
-        found = self._census.answers(asker, _PURPOSE)
+        found = self._census.answers(Question(asker, asker, _PURPOSE))
+        # The next time there must be newer ones.
+        self._census.forget(asker, _PURPOSE)
         if found is None:
             # What was known last stays true until there is something newer.
             asking = [f"{each.name} (other hosts are being asked)" for each, _ in needed]
@@ -85,7 +87,7 @@ def _judge(needed: Desired, answers: Mapping[str, Answer], hosts: frozenset[str]
         if isinstance(answer, str):
             told.append(f"{host} cannot be asked: {answer}")
             continue
-        for uuid, (name, state, _) in answer.items():
+        for uuid, (name, state, _) in answer.servers.items():
             if name == needed.name or uuid == needed.expected_uuid:
                 if state in RUNS:
                     return ""

@@ -1,24 +1,34 @@
-"""This host among the others: inventory, claims and migrations tied together."""
+"""This host among the others: inventory, known hosts, claims and migrations tied together."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
 
+import structlog
+
 from reconvirt.controller.config import Config
 from reconvirt.controller.history import History
-from reconvirt.controller.hosts.census import Census
-from reconvirt.controller.hosts.claims import Claims, FencedHosts, InventoryClaims
+from reconvirt.controller.hosts.census import Asked, Census
+from reconvirt.controller.hosts.claims import Claims, InventoryClaims
 from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.dependencies import Afar
 from reconvirt.controller.hosts.etcd import Etcd
 from reconvirt.controller.hosts.etcd_claims import EtcdClaims
-from reconvirt.controller.hosts.journeys import Journeys
+from reconvirt.controller.hosts.fences import Fences
+from reconvirt.controller.hosts.known_hosts import KnownHost, KnownHosts
+from reconvirt.controller.hosts.migration_journal import MigrationJournal
 from reconvirt.controller.hosts.migrations import Migrations
 from reconvirt.controller.hosts.placement import Placement
+from reconvirt.controller.hosts.resync import HostResync
+from reconvirt.controller.state_store import StateStore, Unreadable
+from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration import Progress
+from reconvirt.domain.peers import HostAnswer, HostIdentity
 from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest
+
+_log = structlog.get_logger(__name__)
 
 
 class House:
@@ -26,44 +36,75 @@ class House:
 
     Args:
         config: names this host.
+        store: keeps what must outlive the process.
         wake: called with the name of a virtual server of which there is something new.
         on_progress: told how far each migration is.
         history: told what happens.
+        wanted: gives what all manifests want, by name.
+        look_at_all: has every virtual server reconciled again.
     """
 
     def __init__(
         self,
         config: Config,
+        store: StateStore,
         wake: Callable[[str], None],
         on_progress: Callable[[str, Progress | None], None],
         history: History,
+        wanted: Callable[[], Mapping[str, Desired]] = dict,
+        look_at_all: Callable[[], None] = lambda: None,
     ) -> None:
-        self._inventory = Inventory(config.own_host)
-        self.fenced = FencedHosts(config.state_directory)
-        self.census = Census(lambda: self._inventory.others, wake)
+        self._shared = config.shares_source
+        self._inventory = Inventory(config.own_host, shared=self._shared({}, known=False))
+        self._history = history
+        self._look_at_all = look_at_all
+        self._trouble = ""
+        self._lock = threading.Lock()
+        self.known = KnownHosts(store, config.own_host)
+        self.fences = Fences(store, self._tell)
+        self.census = Census(self._others, wake, self._heard, self._counts_as_off)
         self.afar = Afar(lambda: self._inventory, wake)
+        journal = MigrationJournal(store)
         self.migrations = Migrations(
             config.connect,
             lambda: self._inventory,
             wake,
             on_progress,
             history,
-            Copies(config.state_directory),
-            Journeys(config.state_directory),
+            Copies(store),
+            journal,
         )
-        asking = InventoryClaims(self.census, self.fenced.names, self.fenced.release)
+        asking = InventoryClaims(
+            self.census, self.known.others, self.fences.covers, lambda: self.resync.own
+        )
         claims: Claims = asking
         self._stop = threading.Event()
+        self._resync_seconds = config.resync_seconds
         self._lease_seconds = config.etcd.lease_seconds
         self._etcd: EtcdClaims | None = None
         if config.claims == "etcd":
             client = Etcd(config.etcd)
             prefix, own = config.etcd.prefix, config.own_host
-            claims = self._etcd = EtcdClaims(client, prefix, own, asking, self.fenced.names)
-        self.placement = Placement(lambda: self._inventory, claims, self.migrations)
+            claims = self._etcd = EtcdClaims(
+                client, prefix, own, asking, self.fences, self._lease_seconds
+            )
+        self.placement = Placement(
+            lambda: self._inventory, claims, self.migrations, self.known.others
+        )
+        self.resync = HostResync(
+            config.connect,
+            self.known,
+            self.fences,
+            self.census,
+            journal,
+            wanted,
+            claims.runs_here,
+            self._tell,
+        )
 
     def start(self) -> None:
-        """Let others hear of this host, where claims are kept in etcd."""
+        """Ask the hosts that must be asked at each resync, and let others hear of this one."""
+        threading.Thread(target=self._watch, name="hosts", daemon=True).start()
         if self._etcd is not None:
             body, arguments = self._etcd.beat, (self._stop, self._lease_seconds)
             threading.Thread(target=body, args=arguments, name="etcd-lease", daemon=True).start()
@@ -71,6 +112,7 @@ class House:
     def stop(self) -> None:
         """End watching migrations; libvirt's daemons carry on what they have begun."""
         self._stop.set()
+        self.resync.poke()
         self.migrations.stop()
 
     @property
@@ -80,5 +122,78 @@ class House:
 
     def take(self, hosts: Mapping[str, HostManifest]) -> bool:
         """Take over the hosts of new manifests; whether they are others than before."""
-        before, self._inventory = self._inventory, Inventory(self._inventory.own, hosts)
-        return before != self._inventory
+        trouble = self.known.take(hosts)
+        if trouble and trouble != self._trouble:
+            self._tell("HostsNotKept", f"the hosts of the manifests cannot be kept: {trouble}")
+        self._trouble = trouble
+        changed = self._describe(hosts)
+        if changed:
+            self.resync.poke()
+        return changed
+
+    def look(self) -> None:
+        """Ask the hosts that must be asked at each resync, and take over what they say."""
+        self.resync.run()
+        if self._etcd is not None:
+            self._etcd.end_fences()
+        if self._describe():
+            self._look_at_all()
+
+    def _describe(self, hosts: Mapping[str, HostManifest] | None = None) -> bool:
+        """Take over what is known of the hosts; whether it is something else than before.
+
+        Args:
+            hosts: those of the manifests; None for the same as before.
+        """
+        try:
+            known = self.known.others()
+        except Unreadable:
+            known = (KnownHost("", ""),)  # There may be others: the careful answer.
+        with self._lock:
+            before = self._inventory
+            hosts = before.hosts if hosts is None else hosts
+            also_own = self.resync.also_own(known)
+            shared = self._shared(hosts, known=bool(known))
+            self._inventory = now = Inventory(before.own, hosts, shared, also_own)
+        for name in also_own - before.also_own:
+            self._tell(
+                "HostIsThisOne",
+                f"the Host manifest of {name} leads to this very libvirt, while this host is "
+                f'called {before.own}: set host_name = "{name}", or correct its spec.uri',
+            )
+        return before != now
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001 - or no fence would end any more
+                _log.exception("unexpected error, please report it")
+            self.resync.wait(self._resync_seconds)
+
+    def _others(self) -> tuple[KnownHost, ...]:
+        try:
+            return self.known.others()
+        except Unreadable:
+            return ()  # Whoever has asked finds out the same, and takes no answer for one.
+
+    def _counts_as_off(self, name: str) -> bool:
+        return name in self.fences.names()
+
+    def _heard(self, host: Asked, answer: HostAnswer, asked: float) -> None:
+        if not isinstance(host, KnownHost):
+            return
+        self.fences.heard(host, answer.identity.uuid, asked)
+        before = self.known.heard(host.uri, answer)
+        if before is not None:
+            self._tell("HostChanged", _changed(host, before, answer.identity))
+
+    def _tell(self, reason: str, message: str) -> None:
+        self._history.tell("", reason, message, level="warning")
+
+
+def _changed(host: KnownHost, before: HostIdentity, now: HostIdentity) -> str:
+    return (
+        f"another libvirt answers for {host.name} at {host.uri}: {now.hostname} with host uuid "
+        f"{now.uuid}, before {before.hostname} with {before.uuid}"
+    )

@@ -12,8 +12,9 @@ import structlog
 
 from reconvirt.controller.history import History
 from reconvirt.controller.hosts.copies import Copies
-from reconvirt.controller.hosts.journeys import Journeys
-from reconvirt.controller.hosts.move import End, Move, Report
+from reconvirt.controller.hosts.migration_journal import MigrationJournal
+from reconvirt.controller.hosts.move import Move
+from reconvirt.controller.hosts.report import End, Report
 from reconvirt.controller.hosts.tries import Past, Wanted, next_try
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration import Progress
@@ -55,7 +56,7 @@ class Migrations:
         on_progress: told how far each is, and None at its end.
         history: told beginning and end.
         copies: keeps which images were made at other hosts.
-        journeys: keeps where virtual servers were sent.
+        journal: keeps what was begun.
     """
 
     def __init__(
@@ -66,10 +67,10 @@ class Migrations:
         on_progress: Callable[[str, Progress | None], None],
         history: History,
         copies: Copies,
-        journeys: Journeys,
+        journal: MigrationJournal,
     ) -> None:
         self._uri = uri
-        self._journeys = journeys
+        self._journal = journal
         self._copies = copies
         self._inventory = inventory
         self._wake = wake
@@ -111,13 +112,17 @@ class Migrations:
             return Standing("it shall stay here")
         with self._lock:
             move = self._moves.get(desired.name)
+            sent = self._sent(desired.name)
+            if move is not None and move.destination not in wanted[1]:
+                move.abort(f"it shall be on {wanted[1][0].name}")
+                if not move.sending and sent is None:
+                    # Nothing was sent: what it waits for may never come.
+                    del self._moves[desired.name]
+                    move = None
             if move is not None:
-                if move.destination not in wanted[1]:
-                    move.abort(f"it shall be on {wanted[1][0].name}")
                 return Standing(_told(move), underway=True)
             # What an earlier process has begun may go on, whatever the manifest says by now.
-            sent = inventory.hosts.get(self._journeys.underway(desired.name))
-            if sent is None and (ended := self._journeys.ended(desired)):
+            if sent is None and (ended := self._journal.ended(desired)):
                 return Standing(ended, report=Report(End.REFUSED, ended))
             if (pause := self._pause(wanted)) is not None:
                 return pause
@@ -127,10 +132,10 @@ class Migrations:
             left = (each for each in wanted[1] if each.name not in tried)
             destination = sent or next(left, wanted[1][0])
             if (slot := self._full(inventory, destination.name)) is not None:
-                self._waiting[desired.name] = destination.name
-                return Standing(f"it waits for a slot to move {slot}", underway=True)
+                return self._wait(desired.name, destination.name, slot)
             self._waiting.pop(desired.name, None)
             move = self._begin(wanted, destination)
+            move.waited = waited
         if not waited:
             self._history.tell(desired.name, "MigrationBegun", f"to {destination.name}")
         return Standing(_told(move), underway=True)
@@ -143,8 +148,11 @@ class Migrations:
             inventory.hosts.get(inventory.own),
             destination,
             self._copies,
+            self._journal,
+            self._take_slot,
             self._on_progress,
             self._stopping,
+            inventory.own,
             begins=destination in wanted[1],
         )
         name = f"migration-{desired.name}"
@@ -156,6 +164,19 @@ class Migrations:
         self._moves[desired.name] = move
         return move
 
+    def _sent(self, name: str) -> HostManifest | None:
+        """The host to which one is on its way, for all that is known.
+
+        Its manifest may be gone, or describe another libvirt by now: the journal knows better.
+        """
+        entry = self._journal.find(name)
+        if entry is None or not (host := self._journal.underway(name)):
+            return None
+        described = self._inventory().hosts.get(host)
+        if described is not None and entry.uri in ("", described.uri):
+            return described
+        return HostManifest(host, entry.uri) if entry.uri else None
+
     def end(self, desired: Desired, *, here: bool) -> Standing | None:
         """End the migration of a virtual server that shall stay here; None if there is none.
 
@@ -166,10 +187,11 @@ class Migrations:
             here: whether it is here.
         """
         why, wanted = "it shall stay here", (desired, ())
+        waiting: list[str] = []
         with self._lock:
             self._waiting.pop(desired.name, None)
             move = self._moves.get(desired.name)
-            sent = self._inventory().hosts.get(self._journeys.underway(desired.name))
+            sent = self._sent(desired.name)
             if move is None and sent is not None and here:
                 # An earlier process has begun it, or nobody could tell how it has ended.
                 if (pause := self._pause(wanted)) is not None:
@@ -177,11 +199,17 @@ class Migrations:
                 move = self._begin(wanted, sent)
             if move is not None:
                 move.abort(why)
-                return Standing("its migration is being ended", underway=True, again_after=1.0)
+                if move.sending or sent is not None:
+                    return Standing("its migration is being ended", underway=True, again_after=1.0)
+                # Nothing was sent, and nothing will be: whatever it waits for, nobody else does.
+                del self._moves[desired.name]
+                waiting = list(self._waiting)
             # Nobody waits for what has failed.
             self._forget_failure(desired.name)
         if here:
-            self._journeys.stay(desired.name)
+            self._journal.stay(desired.name)
+        for name in waiting:
+            self._wake(name)
         return None
 
     def _pause(self, wanted: Wanted) -> Standing | None:
@@ -193,7 +221,7 @@ class Migrations:
 
     def sent(self, name: str) -> str:
         """The host to which a virtual server was sent last; "" where it is not known."""
-        return self._journeys.host(name)
+        return self._journal.host(name)
 
     def gone(self, desired: Desired) -> None:
         """A virtual server that shall be elsewhere is not here."""
@@ -201,13 +229,13 @@ class Migrations:
             self._past.pop(desired.name, None)
             self._waiting.pop(desired.name, None)
         self._copies.arrived(desired.expected_uuid)
-        if sent := self._journeys.underway(desired.name):
-            self._journeys.arrive(desired.name, sent)
+        if self._journal.underway(desired.name):
+            self._journal.arrive(desired.name)
 
     def forget(self, name: str) -> None:
         """It is to be tried anew: somebody has said so."""
         if not self.moving(name):
-            self._journeys.release(name)
+            self._journal.release(name)
         with self._lock:
             self._past.pop(name, None)
             self._waiting.pop(name, None)
@@ -228,16 +256,49 @@ class Migrations:
         """End watching; libvirt's daemons carry on what they have begun."""
         self._stopping.set()
 
+    def _wait(self, name: str, destination: str, slot: str) -> Standing:
+        self._waiting[name] = destination
+        return Standing(f"it waits for a slot to move {slot}", underway=True)
+
     def _full(self, inventory: Inventory, destination: str) -> str | None:
-        """For which slot one must wait; None if both are free."""
-        own, other = inventory.hosts.get(inventory.own), inventory.hosts[destination]
-        if len(self._moves) >= (own.slots_out if own else 1):
-            return f"away from {inventory.own}"
+        """For which slot one must wait; None if both are free.
+
+        Only what is being sent takes one of the slots to move away: a destination that does not
+        answer keeps nothing from moving to another one.
+        """
+        if away := self._none_away(inventory):
+            return away
         going = [each for each in self._moves.values() if each.destination.name == destination]
-        return f"to {destination}" if len(going) >= other.slots_in else None
+        there = inventory.hosts.get(destination)
+        return f"to {destination}" if len(going) >= (there.slots_in if there else 1) else None
+
+    def _none_away(self, inventory: Inventory) -> str:
+        """The words for that no slot to move away is free; "" if one is."""
+        own = inventory.hosts.get(inventory.own)
+        sending = sum(each.sending for each in self._moves.values())
+        return f"away from {inventory.own}" if sending >= (own.slots_out if own else 1) else ""
+
+    def _take_slot(self, move: Move, already: bool) -> str:
+        """Why a migration must not send its memory now; "" if it may, and counts as sending.
+
+        Args:
+            move: the migration.
+            already: whether it is being sent, whatever is free.
+        """
+        with self._lock:
+            if self._moves.get(move.name) is not move or (move.aborted and not already):
+                return f"its migration was ended: {move.aborted or 'it shall stay here'}"
+            if not already and (slot := self._none_away(self._inventory())):
+                self._waiting[move.name] = move.destination.name
+                return f"it waits for a slot to move {slot}"
+            move.sending = True
+            return ""
 
     def _carry_out(self, move: Move, wanted: Wanted) -> None:
         report = self._run(move)
+        with self._lock:
+            if self._moves.get(move.name) is not move:
+                return  # It was ended before anything was sent, and nobody waits for it.
         if report is not None:
             # While it still counts as under way, or it would be begun again; and nobody who only
             # wants to know how it stands waits for the disk.
@@ -245,29 +306,26 @@ class Migrations:
         with self._lock:
             del self._moves[move.name]
             if report is not None:
-                past = self._past.get(move.name)
-                waited = past is not None and past.report.end is End.FULL
                 self._note(move, report, wanted)
-                phase = _PHASES.get(report.end, "failed")
-                self._last[move.name] = _as_metric(move.name, phase, move.seen)
-                self._ended[report.end] += 1
-            waiting = list(self._waiting)
+            waiting = [name for name in self._waiting if name != move.name]
         if report is None:
             return
+        self._report(move, report)
+        for name in (move.name, *waiting):
+            self._wake(name)
+
+    def _report(self, move: Move, report: Report) -> None:
         if report.end is not End.FULL:
             moved = report.end is End.MOVED
             reason, level = ("MigrationDone", "info") if moved else ("MigrationNotDone", "warning")
             self._history.tell(move.name, reason, report.message, level=level)
-        elif not waited:
+        elif not move.waited:
             self._history.tell(move.name, "MigrationWaits", report.message)
-        for name in (move.name, *waiting):
-            self._wake(name)
 
     def _run(self, move: Move) -> Report | None:
         """Move it; what came of it, or None if the daemon ends meanwhile."""
         try:
-            self._journeys.send(move.name, move.destination.name)
-            if self._journeys.wished(move.name):
+            if self._journal.abort_requested(move.name):
                 # A person has ended it while no daemon ran.
                 move.begins = False
             report = move.run()
@@ -277,22 +335,30 @@ class Migrations:
             _log.exception("unexpected error, please report it", virtual_server=move.name)
             report = Report(End.UNSURE, "an unexpected error, see the log")
         # While it goes on, the wish is for the next daemon.
-        wished = report is not None and self._journeys.take_wish(move.name)
+        wished = report is not None and self._journal.take_abort_request(move.name)
         if wished and report is not None and report.end is End.STAYED and not move.aborted:
             return move.ended_by_hand()
         return report
 
     def _keep(self, move: Move, report: Report) -> None:
         if report.end is End.MOVED:
-            self._journeys.arrive(move.name, move.destination.name)
+            self._journal.arrive(move.name)
+        elif report.by_hand:
+            uuid = move.uuid or move.desired.expected_uuid
+            self._journal.end_by_hand(uuid, report.message, move.desired)
         elif report.end is not End.UNSURE:
-            by_hand = move.desired if report.by_hand else None
-            self._journeys.stay(move.name, report.message, by_hand)
+            self._journal.stay(move.name)
 
     def _note(self, move: Move, report: Report, wanted: Wanted) -> None:
+        """Keep what came of it for the next try; called with the lock."""
+        phase = _PHASES.get(report.end, "failed")
+        self._last[move.name] = _as_metric(move.name, phase, move.seen)
+        self._ended[report.end] += 1
         before = self._past.pop(move.name, None)
         if report.end is End.MOVED or report.by_hand:
             return
+        if report.end is End.FULL and move.name in self._waiting:
+            return  # It waits for one that is being sent away, and is woken at its end.
         if before is None or before.wanted != wanted:
             before = Past(wanted, report)
         self._past[move.name] = next_try(before, move.destination.name, report, time.monotonic())

@@ -7,21 +7,24 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import structlog
 
 from reconvirt.controller.hosts.copies import Copies
+from reconvirt.controller.hosts.migration_journal import NOTHING, Entry, MigrationJournal
+from reconvirt.controller.hosts.report import ARRIVING, End, Report, refused, same_host
+from reconvirt.controller.state_store import Unreadable
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import RUNS
 from reconvirt.domain.migration import (
-    Finding,
     Order,
     Progress,
     already_there,
     copied_images,
+    has_it_already,
     make_order,
     memory_of,
+    same_definition,
 )
 from reconvirt.domain.migration_errors import explain_failure
 from reconvirt.domain.observed import Observed, State
@@ -33,42 +36,7 @@ from reconvirt.manifest.host import HostManifest
 POLL_SECONDS = 0.5
 """How often libvirt is asked how far it is."""
 
-ARRIVING = ("migrating", "starting up")
-"""The reasons for which what has not arrived yet is paused."""
-
 _log = structlog.get_logger(__name__)
-
-
-class End(StrEnum):
-    """How a migration ended, as both hosts say."""
-
-    MOVED = "moved"
-    """It is at the destination, and no longer here."""
-    STAYED = "stayed"
-    """It is here, and not at the destination."""
-    REFUSED = "refused"
-    """Something stands against it; nothing was moved."""
-    FULL = "full"
-    """The destination takes no more at a time."""
-    UNSURE = "unsure"
-    """One of the hosts cannot be asked, or both say something that a person must see."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What came of a migration.
-
-    Attributes:
-        end: how it ended.
-        message: one sentence for people.
-        findings: what stands against it.
-        by_hand: whether a person has ended it.
-    """
-
-    end: End
-    message: str
-    findings: tuple[Finding, ...] = ()
-    by_hand: bool = False
 
 
 @dataclass(slots=True)
@@ -81,9 +49,16 @@ class Move:
         source: the manifest of this host; None if there is none.
         destination: that of the other.
         copies: keeps which images were made at the destination.
+        journal: keeps what was begun, and what was at the destination before.
+        take_slot: says why its memory must not be sent now, "" if it may; then it counts as being
+            sent. It is asked directly before, and for one that is being sent already.
         on_progress: told how far it is.
         stopping: whether the daemon ends: libvirt goes on without it.
+        own: the name of this host.
         begins: whether it is begun, if it is not under way.
+        sending: whether its memory is being sent: only then it keeps others here from that.
+        waited: whether it has waited for a slot before.
+        uuid: of the virtual server, as soon as it was observed.
         aborted: why it is to end, if it is.
         progress: how far it is; None when it has ended.
         seen: how far it was when it was last asked.
@@ -94,9 +69,15 @@ class Move:
     source: HostManifest | None
     destination: HostManifest
     copies: Copies
+    journal: MigrationJournal
+    take_slot: Callable[[Move, bool], str]
     on_progress: Callable[[str, Progress | None], None]
     stopping: threading.Event
+    own: str = ""
     begins: bool = True
+    sending: bool = False
+    waited: bool = False
+    uuid: str = ""
     aborted: str = ""
     progress: Progress | None = None
     seen: Progress | None = None
@@ -143,23 +124,31 @@ class Move:
         observed = here.observe(self.name, self.desired.uuid)
         if observed is None:
             return self._settle(here, there, None)
+        self.uuid = observed.uuid
         running = here.progress(self.name) if observed.active else None
         if running is None:
-            if not self.begins:
-                return self._settle(here, there, observed)
-            if there is None:
-                message = f"{self.destination.name} cannot be reached at {self.destination.uri}"
-                return Report(End.STAYED, message)
-            if (early := self._check(here, there, observed)) is not None:
-                return early
+            if (report := self._prepare(here, there, observed)) is not None:
+                return report
+        elif why := self.take_slot(self, True):
+            return Report(End.STAYED, why)
         order = make_order(self.desired, observed, self.destination)
         if not self._follow(here, order, observed, begun=running is not None):
             return None
         return self._settle(here, there, observed)
 
+    def _prepare(self, here: Host, there: Host | None, observed: Observed) -> Report | None:
+        """What comes of it before anything is sent; None if it is to be sent now."""
+        if not self.begins:
+            return self._settle(here, there, observed)
+        if there is None:
+            message = f"{self.destination.name} cannot be reached at {self.destination.uri}"
+            return Report(End.STAYED, message)
+        return self._check(here, there, observed) or self._begin(here, there, observed)
+
     def _check(self, here: Host, there: Host, observed: Observed) -> Report | None:
         """Why nothing is moved now, or moved already; None if it can be."""
-        if there.find(observed.uuid) is not None:
+        if self._is_left(observed.uuid) and there.find(observed.uuid) is not None:
+            # An earlier try has left it there; anything else is for the preflight to refuse.
             report = self._settle(here, there, observed)
             if report.end is not End.STAYED:
                 return report
@@ -169,20 +158,60 @@ class Move:
         if found.arriving >= self.destination.slots_in:
             return Report(End.FULL, f"{self.destination.name} takes no more at a time")
         findings = preflight(observed, order, (self.source, self.destination), found)
+        findings = (*same_host(here, there, self.destination.name), *findings)
         if findings:
-            return _refused(*findings)
+            return refused(*findings)
         return self._make_images(here, there, observed, order)
+
+    def _begin(self, here: Host, there: Host, observed: Observed) -> Report | None:
+        """Note in the journal that it is sent now; why it is not, or None.
+
+        What the decision rests on is read again: it may be long ago, and what stands in the journal
+        from here on says what may be cleaned up at either end.
+        """
+        if why := self.take_slot(self, False):
+            self._clean_up(there, observed.uuid)
+            return Report(End.STAYED if self.aborted else End.FULL, why)
+        if findings := same_host(here, there, self.destination.name):
+            return refused(*findings)
+        if there.find(observed.uuid) is not None:
+            self._clean_up(there, observed.uuid)
+            return refused(has_it_already(self.destination.name))
+        entry = Entry(
+            self.name,
+            self.destination.name,
+            source=self.own,
+            uri=self.destination.uri,
+            before=NOTHING,
+        )
+        order = make_order(self.desired, observed, self.destination)
+        images = copied_images(observed, order).values()
+        self.copies.fill(there, observed.uuid, self.destination.name, images)
+        try:
+            self.journal.begin(observed.uuid, entry)
+        except (OSError, Unreadable) as error:
+            return Report(End.UNSURE, f"it is not begun, since that cannot be kept: {error}")
+        return None
+
+    def _is_left(self, uuid: str) -> bool:
+        """Whether what the destination has of it can only be what our migration has left there."""
+        return self.journal.left_behind(uuid, self.destination.name)
+
+    def _clean_up(self, there: Host, uuid: str) -> None:
+        """Remove the images that were made at the destination."""
+        for left in self.copies.remove(there, uuid, self.destination.name):
+            _log.warning("image left at the destination", virtual_server=self.name, why=left)
 
     def _make_images(
         self, here: Host, there: Host, observed: Observed, order: Order
     ) -> Report | None:
         """Make the images at the destination that storage is copied to."""
         host, uuid = self.destination.name, observed.uuid
-        self.copies.remove(there, uuid, host)
+        self._clean_up(there, uuid)
         wanted = copied_images(observed, order)
         images = [(each, here.disk_size(self.name, target)) for target, each in wanted.items()]
         path = self.copies.make(there, uuid, host, images)
-        return _refused(already_there(host, path)) if path else None
+        return refused(already_there(host, path)) if path else None
 
     def _follow(self, here: Host, order: Order, observed: Observed, *, begun: bool) -> bool:
         """Have libvirt move it, and watch; False if the daemon ends meanwhile."""
@@ -276,7 +305,7 @@ class Move:
                 return Report(End.UNSURE, "neither host has it")
             return self._arrived(there, before)
         if theirs is None:
-            self.copies.remove(there, uuid, self.destination.name)
+            self._clean_up(there, uuid)
             return self._stays(here, ours)
         return self._both(here, there, ours, theirs, before)
 
@@ -289,24 +318,39 @@ class Move:
         before: Observed | None,
     ) -> Report:
         state, reason = theirs
+        if not self._is_left(ours.uuid):
+            return self._unsure(ours, theirs)
         arriving = state is State.PAUSED and reason in ARRIVING
         # One that somebody has paused is alive, too: libvirt gives what has left another reason.
         alive = ours.state in RUNS or (ours.state is State.PAUSED and ours.reason == "user")
-        if alive and (arriving or state is State.SHUTOFF):
-            there.end_stale(ours.uuid)
-            self.copies.remove(there, ours.uuid, self.destination.name)
+        if alive and (arriving or (state is State.SHUTOFF and self._equal(here, there, ours))):
+            there.end_stale(ours.uuid, theirs)
+            self._clean_up(there, ours.uuid)
             return self._stays(here, ours)
         stale = ours.state is State.SHUTOFF or (
             ours.state is State.PAUSED and ours.reason == "migrating"
         )
-        if stale and state in RUNS:
-            here.end_stale(ours.uuid)
+        if stale and state in RUNS and self._equal(here, there, ours):
+            here.end_stale(ours.uuid, (ours.state, ours.reason))
             return self._arrived(there, before or ours)
-        if ours.state is State.SHUTOFF and state is State.SHUTOFF and ours.saved is None:
-            here.end_stale(ours.uuid)
+        both_off = ours.state is State.SHUTOFF and state is State.SHUTOFF and ours.saved is None
+        if both_off and self._equal(here, there, ours):
+            here.end_stale(ours.uuid, (ours.state, ours.reason))
             return self._arrived(there, before or ours)
-        told = f"{ours.state} ({ours.reason}) here, and {state} ({reason}) at the destination"
-        return Report(End.UNSURE, f"both hosts have it, {told}: see which is the right one")
+        return self._unsure(ours, theirs)
+
+    def _equal(self, here: Host, there: Host, ours: Observed) -> bool:
+        """Whether both definitions are the same: one that was made by hand is left alone."""
+        return same_definition(here.definition(ours.uuid), there.definition(ours.uuid))
+
+    def _unsure(self, ours: Observed, theirs: tuple[State, str]) -> Report:
+        told = f"{ours.state} ({ours.reason}) here, and {theirs[0]} ({theirs[1]}) there"
+        host = self.destination.name
+        return Report(
+            End.UNSURE,
+            f"this host and {host} both have it, {told}, and the journal of its migration does not "
+            "say that one was left behind: see which is the right one, and undefine the other",
+        )
 
     def _stays(self, here: Host, ours: Observed) -> Report:
         left = ours.reason == "migrating" or (self._suspended and ours.reason == "user")
@@ -316,12 +360,12 @@ class Move:
         if self._by_hand:
             return self.ended_by_hand()
         if (finding := explain_failure(self._error)) is not None and not self.aborted:
-            return _refused(finding)
+            return refused(finding)
         return Report(End.STAYED, f"{self._why()}; it stays here")
 
     def _arrived(self, there: Host, before: Observed | None) -> Report:
         if before is not None:
-            self.copies.note(before.uuid, self.destination.name, ())
+            self.copies.note(before.uuid, self.destination.name, {})
         if before is not None and before.autostart:
             # libvirt takes everything along but this.
             there.set_autostart(self.name, on=True)
@@ -338,8 +382,3 @@ class Move:
     def _tell(self, progress: Progress | None) -> None:
         self.progress, self.seen = progress, progress or self.seen
         self.on_progress(self.name, progress)
-
-
-def _refused(*findings: Finding) -> Report:
-    told = "; ".join(map(str, findings))
-    return Report(End.REFUSED, f"it cannot be moved: {told}", findings)

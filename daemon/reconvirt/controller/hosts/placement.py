@@ -7,17 +7,22 @@ from dataclasses import replace
 
 from reconvirt.controller.evaluate import stranded
 from reconvirt.controller.hosts.claims import ASKING, FREE, Claim, Claims
+from reconvirt.controller.hosts.known_hosts import KnownHost
 from reconvirt.controller.hosts.migrations import Migrations
-from reconvirt.controller.hosts.move import ARRIVING, End
+from reconvirt.controller.hosts.report import ARRIVING, End
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.prune import Orphan
+from reconvirt.controller.state_store import Unreadable
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import RUNS
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.ownership import is_ours
-from reconvirt.domain.placing import Inventory, plan_elsewhere
+from reconvirt.domain.placing import Inventory, carries_mark, plan_elsewhere
 
 _ASK_AGAIN_SECONDS = 30.0
+_LEFT_BY_MIGRATION = (*ARRIVING, "post-copy")
+"""The reasons for a pause that a migration may have left behind, here or there."""
 
 
 class Placement:
@@ -27,6 +32,7 @@ class Placement:
         inventory: gives this host and the others; without others everything is this one's.
         claims: knows whether another host has it.
         migrations: moves what shall be elsewhere.
+        known: gives all other hosts that were ever known, or raises Unreadable.
     """
 
     def __init__(
@@ -34,17 +40,53 @@ class Placement:
         inventory: Callable[[], Inventory],
         claims: Claims,
         migrations: Migrations | None,
+        known: Callable[[], tuple[KnownHost, ...]],
     ) -> None:
         self._inventory = inventory
         self._claims = claims
         self._migrations = migrations
+        self._known = known
         self._holders: dict[str, str] = {}
         self._missed: set[str] = set()
+        self._unmarked: set[str] = set()
 
     def alone(self, desired: Desired) -> bool:
-        """Whether a virtual server can be no other host's: there is none."""
+        """Whether a virtual server can be no other host's: none was ever known, and none reads."""
         inventory = self._inventory()
-        return not inventory.others and not inventory.unknown(desired)
+        shared = inventory.shared or self._claims.asks_always
+        if shared or inventory.others or inventory.unknown(desired):
+            return False
+        try:
+            return not self._known()
+        except Unreadable:
+            return False
+
+    def why_not(self, desired: Desired | None, uuid: str, name: str, purpose: str) -> str:
+        """Why a virtual server must not be defined, started or resumed here; "" if it may.
+
+        It may only if every other host has said, in answer to this very question and not more than
+        15 seconds ago, that it does not have it. Where it has not been asked, it is, and the
+        virtual server is woken when there are answers.
+
+        Args:
+            desired: what is wanted of it; None if its manifest is gone.
+            uuid: its uuid.
+            name: its name.
+            purpose: ``define``, ``start`` or ``resume``.
+        """
+        if desired is not None:
+            inventory = self._inventory()
+            if unknown := inventory.unknown(desired):
+                return f"no manifest describes {unknown}, where it shall be: it is left alone"
+            new = purpose == "define" or name in self._unmarked
+            if new and (refusal := inventory.refusal(desired, None)):
+                return refusal
+        try:
+            others = self._known()
+        except Unreadable as error:
+            return f"it is not known which other hosts there are: {error}"
+        asks = bool(others) or self._claims.asks_always
+        return self._ask(name, uuid, purpose).reason if asks else ""
 
     def is_for_us(self, desired: Desired) -> bool:
         """Whether a virtual server shall be on this host."""
@@ -70,6 +112,7 @@ class Placement:
         """The manifest of a virtual server is gone."""
         self._holders.pop(name, None)
         self._missed.discard(name)
+        self._unmarked.discard(name)
         if self._migrations is not None:
             self._migrations.let_go(name)
 
@@ -86,6 +129,7 @@ class Placement:
         self._holders.pop(desired.name, None)
         missed = desired.name in self._missed
         self._missed.discard(desired.name)
+        self._note(desired, observed)
         if refusal := inventory.refusal(desired, observed):
             return self._outcome(desired, observed, refusal, phase=Phase.REFUSED)
         elsewhere = plan_elsewhere(desired, observed, inventory)
@@ -101,13 +145,25 @@ class Placement:
             return self._new(desired, inventory, missed=missed)
         return self._here(desired, observed)
 
+    def _note(self, desired: Desired, observed: Observed | None) -> None:
+        """Keep what is asked about later of what is here now."""
+        self._unmarked.discard(desired.name)
+        if observed is None:
+            # Whether it may be started is asked after its definition was written, not before.
+            for purpose in ("start", "resume"):
+                self._claims.forget(desired.expected_uuid, purpose)
+        elif desired.host is None and not carries_mark(desired, observed):
+            self._unmarked.add(desired.name)
+
     def _here(self, desired: Desired, observed: Observed) -> Outcome | None:
-        if observed.state in RUNS:
+        left = observed.state is State.PAUSED and observed.reason in _LEFT_BY_MIGRATION
+        if observed.active and not left and not observed.job:
             self._claims.runs_here(observed.uuid)
+        if observed.state in RUNS:
             return None
         if observed.job == "incoming migration":
             return self._outcome(desired, observed, "it is arriving")
-        if observed.state is State.PAUSED and observed.reason in ARRIVING:
+        if left:
             # It may be what a migration left behind, here or there.
             return self._unless_free(desired, observed, "resume")
         if observed.state is State.PAUSED and observed.reason == "post-copy failed":
@@ -119,9 +175,15 @@ class Placement:
         starts = desired.state in ("running", "paused")
         if not starts or observed is None or observed.state is not State.SHUTOFF:
             return ""
-        if not self._inventory().others:
+        return self.why_not(desired, observed.uuid, desired.name, "start")
+
+    def why_not_resume(self, orphan: Orphan, observed: Observed) -> str:
+        """Why one whose manifest is gone must not be resumed or woken now; "" if it may."""
+        if orphan.policy == "keep" or observed.state not in (State.PAUSED, State.SUSPENDED):
             return ""
-        return self._ask(desired.name, observed.uuid, "start").reason
+        if observed.job == "incoming migration":
+            return "it is arriving"
+        return self.why_not(None, orphan.uuid, orphan.name, "resume")
 
     def _new(self, desired: Desired, inventory: Inventory, *, missed: bool) -> Outcome | None:
         """What is to be said of one that is not here yet.
@@ -137,6 +199,7 @@ class Placement:
         if claim == FREE and not missed:
             # On its way to another of its hosts it may be missed once: by who was asked before it
             # came, and by who was asked after it had left. Not twice in a row.
+            self._claims.forget(desired.expected_uuid, "define")
             missed, claim = True, self._ask(desired.name, desired.expected_uuid, "define")
         if claim == FREE:
             return None
@@ -153,10 +216,8 @@ class Placement:
         self, desired: Desired, observed: Observed | None, purpose: str
     ) -> Outcome | None:
         uuid = observed.uuid if observed else desired.expected_uuid
-        claim = self._ask(desired.name, uuid, purpose)
-        if claim == FREE:
-            return None
-        return self._outcome(desired, observed, claim.reason)
+        why = self.why_not(desired, uuid, desired.name, purpose)
+        return self._outcome(desired, observed, why) if why else None
 
     def _ask(self, name: str, uuid: str, purpose: str) -> Claim:
         claim = self._claims.look(name, uuid, purpose)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from reconvirt.controller.hosts.move import End, Report
+from reconvirt.controller.hosts.report import End, Report
 from reconvirt.domain.desired import Desired
 from reconvirt.manifest.host import HostManifest
 

@@ -12,9 +12,11 @@ from reconvirt.controller.history import History
 from reconvirt.controller.holds import Hold, Holds
 from reconvirt.controller.hosts.dependencies import Afar
 from reconvirt.controller.hosts.placement import Placement
+from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.prune import Orphan
 from reconvirt.controller.shares import Shares
 from reconvirt.controller.starts import StartGate
+from reconvirt.controller.state_store import StateStore
 from reconvirt.controller.write_budget import WriteBudget
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.rules import NO_RULES, HostRules
@@ -36,6 +38,7 @@ class Surroundings:
         placement: knows what is another host's; None where there are no others.
         afar: knows what runs on other hosts; None where there are no others.
         guard: makes the writing calls.
+        images: knows which images were there once.
     """
 
     rules: HostRules = NO_RULES
@@ -49,6 +52,7 @@ class Surroundings:
     placement: Placement | None = None
     afar: Afar | None = None
     guard: Guard = field(default_factory=Guard)
+    images: ImageRecord = field(default_factory=lambda: ImageRecord(StateStore()))
 
 
 def surroundings_of(

@@ -94,6 +94,7 @@ def answer_fleet(fleet: Fleet) -> FleetAnswer:
         fleet.prune_held,
         tuple(answer_status(status) for _, status in sorted(fleet.servers.items())),
         tuple(answer_problem(each) for each in fleet.problems),
+        fleet.state_problems,
     )
 
 

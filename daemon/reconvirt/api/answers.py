@@ -150,6 +150,8 @@ class FleetAnswer:
             is held.
         virtualServers: their statuses, by name.
         problems: what is wrong with manifests.
+        state_problems: which files in the daemon's state directory cannot be read, why, and what to
+            do; a sentence each.
     """
 
     version: int
@@ -158,6 +160,7 @@ class FleetAnswer:
     prune_held: str
     virtualServers: tuple[StatusAnswer, ...]  # noqa: N815 - as 'plan' and 'apply' print it
     problems: tuple[ProblemAnswer, ...]
+    state_problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

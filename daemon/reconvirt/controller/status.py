@@ -92,6 +92,7 @@ class Fleet:
         problems: what is wrong with other manifests.
         prune_held: why nothing is done about those whose manifests are gone; "" if nothing is held.
         connected: whether there is a connection to libvirt.
+        state_problems: what is wrong with files in the state directory, a sentence each.
     """
 
     version: int = 0
@@ -100,6 +101,7 @@ class Fleet:
     problems: tuple[Problem, ...] = ()
     prune_held: str = ""
     connected: bool = False
+    state_problems: tuple[str, ...] = ()
 
 
 class StatusBook:
@@ -125,7 +127,7 @@ class StatusBook:
             return self._fleet
 
     def describe(self, **changes: object) -> None:
-        """Take over what concerns all: revision, problems, prune_held, connected."""
+        """Take over what concerns all: revision, problems, prune_held and others."""
         with self._changed:
             self._put(replace(self._fleet, **changes))  # type: ignore[arg-type]  # named above
 

@@ -27,6 +27,7 @@ from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.errors import VirtualServerGone, translated
 from reconvirt.hypervisor.events import open_connection, subscribe
 from reconvirt.hypervisor.images import inspect_image
+from reconvirt.hypervisor.instance import name_instance
 from reconvirt.hypervisor.observe import identify_domain, observe_domain, read_inactive
 from reconvirt.hypervisor.presence import missing
 from reconvirt.hypervisor.storage_use import ActiveDomain, StorageUse, read_chains
@@ -126,6 +127,12 @@ class Hypervisor:
                 continue
         return observed
 
+    def names_by_uuid(self) -> dict[str, str]:
+        """The names of all virtual servers, by uuid; one call."""
+        with translated():
+            domains = self.read(self._connection.listAllDomains)
+            return {domain.UUIDString(): domain.name() for domain in domains}
+
     def marks(self) -> dict[str, Marked]:
         """All virtual servers that carry a mark, by name."""
         with translated():
@@ -193,6 +200,11 @@ class Hypervisor:
                 )
         chains = read_chains if self.is_local else lambda _disks: {}
         return desired, Host(rules, images, chains=chains, in_use=self.storage_conflicts)
+
+    def instance(self) -> str:
+        """What tells this libvirt from others; "" where no other process can reach it."""
+        with translated():
+            return name_instance(self._connection, self.read)
 
     @property
     def is_local(self) -> bool:

@@ -86,6 +86,7 @@ class FleetStatus:
         connected: whether there is a connection to libvirt.
         migrations: those that are going on or have just ended.
         migrations_ended: how many have ended, by how.
+        state_unreadable: how many files of the state directory cannot be read.
     """
 
     servers: tuple[Managed, ...] = ()
@@ -96,6 +97,7 @@ class FleetStatus:
     connected: bool = False
     migrations: tuple[Migration, ...] = ()
     migrations_ended: Mapping[str, int] = field(default_factory=dict)
+    state_unreadable: int = 0
 
 
 class FleetCollector(RegistryCollector):
@@ -190,6 +192,12 @@ def _manifests(status: FleetStatus) -> Iterable[Metric]:
     )
     held.add_metric([], status.prune_held)
     yield held
+    unreadable = GaugeMetricFamily(
+        "reconvirt_state_unreadable",
+        "Files of the state directory that cannot be read; what they say is taken carefully.",
+    )
+    unreadable.add_metric([], status.state_unreadable)
+    yield unreadable
 
 
 def _migrations(migrations: Iterable[Migration]) -> Iterable[Metric]:

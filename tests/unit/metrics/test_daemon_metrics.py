@@ -188,6 +188,7 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
             Migration("db1", "out", "failed"),
         ),
         migrations_ended={"moved": 3, "stayed": 1},
+        state_unreadable=1,
     )
     registry.register(FleetCollector(lambda: status, ["env", "team/owner"]))
 
@@ -216,6 +217,7 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
     assert 1 == registry.get_sample_value(
         "reconvirt_manifests_revision_info", {"revision": "rev2", "applied": "rev1"}
     )
+    assert 1 == registry.get_sample_value("reconvirt_state_unreadable")
     out = {"virtual_server": "web1", "direction": "out"}
     assert [3, 1] == [
         registry.get_sample_value("reconvirt_migrations_total", {"result": each})

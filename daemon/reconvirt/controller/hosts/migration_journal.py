@@ -78,11 +78,15 @@ class MigrationJournal:
 
     @property
     def unreadable(self) -> str:
-        """Why it is not known what was begun; "" if it is."""
+        """Why it is not known which migrations were begun or are to end; "" if it is known.
+
+        Until it is, none may be begun or carried on.
+        """
         try:
             _parsed(self._store.read(Document.MIGRATIONS))
+            self._store.read(Document.ABORT_REQUESTS)
         except Unreadable as error:
-            return f"it is not known which migrations were begun: {error}"
+            return f"no migration is begun or carried on: {error}"
         return ""
 
     def find(self, name: str) -> Entry | None:

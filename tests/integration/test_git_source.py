@@ -23,7 +23,7 @@ from reconvirt.controller.state_store import Document, StateStore
 from reconvirt.manifest.document import MOST_BYTES
 from reconvirt.manifest.model import Snapshot
 from testbed.repository import Repository
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 SOON = 20.0
 HOST = """apiVersion: reconvirt/v1
@@ -432,7 +432,7 @@ def test_a_commit_is_noticed(repository: Repository, watched: Watched) -> None:
     repository.write(memory="3 GiB")
     repository.commit()
     wait_until(lambda: len(watched.snapshots) == 3, SOON, "the third snapshot")
-    assert watched.end() < 5
+    assert watched.end() < limit(5)
 
 
 class TestSignatures:
@@ -501,7 +501,7 @@ class TestSignatures:
     @staticmethod
     def gpg(home: Path, *arguments: str) -> None:
         command = ["gpg", "--batch", "--quiet", "--homedir", home, *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        subprocess.run(command, check=True, capture_output=True, timeout=limit(120))
 
 
 class TestRemote:

@@ -12,10 +12,11 @@ from typing import Any, Self
 
 from testbed.host import LibvirtHost
 from testbed.ports import free_port
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 PROGRAM = Path(sys.executable).with_name("reconvirt")
 STOP_SECONDS = 30.0
+COMMAND_SECONDS = 180.0
 
 # What the tests' manifests ask for: files of the bed, loop devices, and whatever can be plugged.
 _ADMISSION = """
@@ -106,7 +107,7 @@ class Reconvirt:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=limit(COMMAND_SECONDS),
             check=False,
         )
         assert done.returncode == status, (
@@ -231,7 +232,7 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            return self.process.wait(STOP_SECONDS)
+            return self.process.wait(limit(STOP_SECONDS))
         finally:
             if self.process.poll() is None:
                 self.process.kill()

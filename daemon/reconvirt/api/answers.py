@@ -76,6 +76,8 @@ class StatusAnswer:
         refused: what will not be done.
         drifted: what was changed by hand.
         unlisted: devices that were attached by hand.
+        diverged: disks that were moved to another source, and are left there.
+        overlays: disks on an overlay of the image that the manifest states, which is in sync.
         hold: who has had it left alone, and why; null if nobody has.
         step: the step that is being taken now; null if none.
         migration: how far it is on its way to another host; null if it stays.
@@ -104,6 +106,8 @@ class StatusAnswer:
     refused: tuple[Change, ...]
     drifted: tuple[Change, ...]
     unlisted: tuple[Change, ...]
+    diverged: tuple[Change, ...]
+    overlays: tuple[Change, ...]
     hold: HoldAnswer | None
     step: str | None
     migration: MigrationAnswer | None

@@ -23,6 +23,7 @@ from reconvirt.controller.engine import Engine
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import HoldStore
 from reconvirt.controller.hosts.house import House
+from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.logs import configure
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.surroundings import surroundings_of
@@ -140,12 +141,13 @@ def _converge(
     house = House(config, store, wake, lambda _name, _progress: None, history)
     house.take(wanted.inventory.hosts)
     holds = HoldStore(store)
+    images = ImageRecord(store)
     around = surroundings_of(config, holds, history, house.placement, lambda: wanted.desired)
     house.migrations.guard = around.guard
     engine = Engine(
         lambda: hypervisor,
         workers=config.workers,
-        surroundings=replace(around, afar=house.afar),
+        surroundings=replace(around, afar=house.afar, images=images),
         most_starts=config.most_starts,
         on_outcome=on_outcome,
     )
@@ -163,6 +165,7 @@ def _converge(
                 changed.wait(left)
         house.stop()
         engine.stop()
+        images.flush()
     missing = [name for name in chosen if name not in settled]
     return [settled[name] for name in chosen if name in settled] + [
         Outcome(name, Phase.FAILED, "libvirt did not answer in time", Plan(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,15 +14,17 @@ from reconvirt.cli.state import daemon_of, read_holds, store_of
 from reconvirt.controller.config import Config
 from reconvirt.controller.evaluate import evaluate, find_observed
 from reconvirt.controller.hosts.known_hosts import KnownHosts
+from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.outcome import Outcome
 from reconvirt.controller.prune import Includes
 from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.source.choice import make_source
 from reconvirt.controller.source.tree import newest_change, read_paths
-from reconvirt.controller.state_store import Unreadable
+from reconvirt.controller.state_store import Document, Unreadable
 from reconvirt.controller.surroundings import counts_here, find_hold
 from reconvirt.domain.changes import Change
 from reconvirt.domain.desired import Desired, desire
+from reconvirt.domain.image_plan import Images, KnownImages
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.placing import NO_INVENTORY, Inventory
 from reconvirt.hypervisor.connection import Hypervisor
@@ -213,7 +216,11 @@ def survey(config: Config, wanted: Wanted, chosen: Mapping[str, Desired], *, all
             outcomes[name] = evaluate(
                 resolved,
                 seen,
-                replace(host, overdrawn=too_much.get(name, ())),
+                replace(
+                    host,
+                    overdrawn=too_much.get(name, ()),
+                    known_images=read_known_images(config, host.images),
+                ),
                 inventory=wanted.inventory,
                 hold=None if hold is None else str(hold),
             )
@@ -236,6 +243,14 @@ def find_overdrawn(wanted: Wanted, config: Config, hypervisor: Hypervisor | None
     counts = counts_here(read_holds(config), wanted.inventory.is_for_us)
     sizes = hypervisor.sizes if hypervisor else dict
     return overdrawn(wanted.desired, config.rules.totals, sizes, counts)
+
+
+def read_known_images(config: Config, images: Images) -> KnownImages:
+    """Which images were there once, as far as any of these is missing."""
+    file = config.state_directory / Document.IMAGES
+    if file.exists() and not os.access(file, os.R_OK):
+        return KnownImages(problem=f"you may not read {file}")
+    return ImageRecord(store_of(config)).known(images)
 
 
 def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Mapping[str, Observed]:

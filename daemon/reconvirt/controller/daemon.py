@@ -21,6 +21,7 @@ from reconvirt.controller.glance import Glances
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Hold, HoldStore
 from reconvirt.controller.hosts.house import House
+from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.process_lock import LockFailed, SoleWriter
 from reconvirt.controller.prune import Standing, Verdict
@@ -64,6 +65,7 @@ class Daemon:
         self._history = History()
         self._book = StatusBook()
         self._store = StateStore(config.state_directory)
+        self._images = ImageRecord(self._store)
         self._holds = HoldStore(self._store)
         self._source = make_source(config, self._store, keep=True)
         self._link = Link(config.connect, self._connected, self._heard, self._admit)
@@ -106,7 +108,9 @@ class Daemon:
             most_starts=config.most_starts,
             on_down=self._down,
             on_outcome=self._publish,
-            surroundings=replace(around, on_step=self._book.step, afar=self._house.afar),
+            surroundings=replace(
+                around, on_step=self._book.step, images=self._images, afar=self._house.afar
+            ),
             observer=self._metrics.observer,
         )
         self._pruner = Pruner(
@@ -174,6 +178,7 @@ class Daemon:
                     self._pruner.poke()
                     self._house.stop()
                     self._engine.stop()
+                    self._images.flush()
                     self._link.stop()
                     self._metrics.stop()
                     for thread in threads:

@@ -42,6 +42,7 @@ def _sentences(status: Status, fleet: Fleet) -> Iterator[str]:
         )
     if status.phase in _ADVISED:
         yield PHASES[status.phase].todo.format(name=status.name)
+    yield from _storage(status)
     if status.unlisted:
         names = ", ".join(each.field for each in status.unlisted)
         yield f"Attached by hand, and listed nowhere: {names}."
@@ -50,6 +51,19 @@ def _sentences(status: Status, fleet: Fleet) -> Iterator[str]:
     problems = [each for each in fleet.problems if status.name in str(each)]
     for problem in problems:
         yield f"Its manifest has a problem: {problem}."
+
+
+def _storage(status: Status) -> Iterator[str]:
+    """The disks that are not at the sources that are stated."""
+    # The message has told why of the first one already.
+    told = status.diverged[:1] if status.phase is Phase.DIVERGED else ()
+    for each in status.diverged:
+        stated = "nothing" if each.new is None else each.new
+        yield f"{each.field} is at {each.old}, and its manifest states {stated}."
+        if each not in told:
+            yield _sentence(each.reason)
+    for each in status.overlays:
+        yield f"{each.field} is at {each.old}: {each.reason}."
 
 
 def _end_of_hold(status: Status, hold: Hold) -> str:

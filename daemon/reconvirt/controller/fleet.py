@@ -142,6 +142,7 @@ def _managed(manifest: Manifest, status: Status | None) -> Managed:
         phase=status.phase,
         conditions={str(each.kind): each.status for each in status.conditions},
         drift=len({each.field for each in (*status.drifted, *status.unlisted)}),
+        diverged=len({each.field for each in status.diverged}),
         restart_fields=tuple(dict.fromkeys(restart)),
         held="" if status.hold is None else status.hold.reason,
     )

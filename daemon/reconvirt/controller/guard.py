@@ -29,6 +29,7 @@ from reconvirt.domain.actions import (
 )
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
+from reconvirt.domain.disk_source import repointed
 from reconvirt.domain.evidence import EVIDENCE, Evidence, authority
 from reconvirt.domain.mark import mark_text
 from reconvirt.domain.migration_actions import (
@@ -198,9 +199,25 @@ class Guard:
             raise NotPlaced(why)
 
     def _see_storage(self, hypervisor: Hypervisor, call: Call) -> None:
+        if isinstance(call.action, Define):
+            self._see_jobs(hypervisor, call)
+            return
         xml = _opened_storage(call)
         if xml and (conflicts := hypervisor.storage_conflicts(call.uuid, xml)):
             raise StorageInUse("; ".join(conflicts))
+
+    def _see_jobs(self, hypervisor: Hypervisor, call: Call) -> None:
+        """No disk is pointed at another source under a block job."""
+        basis, action = call.basis, call.action
+        if basis is None or basis.live is None or not isinstance(action, Define):
+            return
+        moved = repointed(basis.config, action.xml)
+        for disk in hypervisor.block_jobs(call.uuid) if moved else ():
+            if disk in moved:
+                raise StorageInUse(
+                    f"a block job works on {disk}, and it is not pointed at another source before "
+                    f"that has ended: 'virsh blockjob {call.name} {disk}' shows it"
+                )
 
     def _see_restartable(self, hypervisor: Hypervisor, call: Call) -> None:
         """What a later start needs is shown before anything is ended for it."""

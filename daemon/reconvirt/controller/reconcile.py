@@ -89,8 +89,10 @@ class Reconciler:
             around = self._around
             resolved, host = hypervisor.look_around(desired, around.rules)
             memory = self._remember(desired.name, desired, observed)
+            around.images.note(desired.expected_uuid, host.images)
             host = replace(
                 host,
+                known_images=around.images.known(host.images),
                 happened=self._circumstances(desired, observed, memory),
                 overdrawn=around.shares.ask(desired, around.rules.totals, hypervisor),
             )

@@ -13,6 +13,7 @@ from reconvirt.controller.history import History
 from reconvirt.controller.holds import BY_MANIFEST, Hold, HoldStore
 from reconvirt.controller.hosts.dependencies import Afar
 from reconvirt.controller.hosts.placement import Placement
+from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.prune import Orphan
 from reconvirt.controller.shares import Shares
 from reconvirt.controller.starts import StartGate
@@ -39,6 +40,7 @@ class Surroundings:
         placement: knows what is another host's; None where there are no others.
         afar: knows what runs on other hosts; None where there are no others.
         guard: makes the writing calls.
+        images: knows which images were there once.
     """
 
     rules: HostRules = NO_RULES
@@ -52,6 +54,7 @@ class Surroundings:
     placement: Placement | None = None
     afar: Afar | None = None
     guard: Guard = field(default_factory=Guard)
+    images: ImageRecord = field(default_factory=lambda: ImageRecord(StateStore()))
 
 
 def surroundings_of(

@@ -22,7 +22,7 @@ class Evidence(Enum):
 
     AUTHORITY = "the manifest in force, its removal policy, or the journal of its migration says so"
     PLACEMENT = "no other host has it, or may have it"
-    STORAGE = "no other virtual server or process writes to its storage"
+    STORAGE = "no other virtual server, process or block job works on its storage"
     RESTARTABLE = "what is ended in order to be started again can be started"
     BUDGET = "the bound on writing calls is not reached"
     IDENTITY = "it is the domain that the plan was made from, as it was then"
@@ -37,7 +37,7 @@ _OPENS_STORAGE = _CHANGES | {Evidence.STORAGE}
 _ENDS = _CHANGES | {Evidence.RESTARTABLE}
 
 EVIDENCE: Mapping[type[Action], frozenset[Evidence]] = {
-    actions.Define: _CHANGES | {Evidence.PLACEMENT},
+    actions.Define: _CHANGES | {Evidence.PLACEMENT, Evidence.STORAGE},
     actions.Record: _CHANGES,
     actions.Rename: _CHANGES,
     actions.SetAutostart: _CHANGES,

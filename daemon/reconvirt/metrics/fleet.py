@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector as RegistryCollector
 
 CONDITIONS = (
     *("Ready", "Reconciling", "Stalled", "RestartRequired", "Drifted", "Held", "Paused"),
-    *("Migrating", "HeldByOtherHost"),
+    *("Migrating", "HeldByOtherHost", "Diverged", "Overlay"),
 )
 VALIDITIES = ("valid", "invalid", "retained")
 MIGRATION_PHASES = ("waiting", "running", "succeeded", "failed")
@@ -32,6 +32,7 @@ class Managed:
         drift: how many things are not as its manifest wants.
         restart_fields: what waits for its next start.
         held: why nothing is done about it; "" where it is not held.
+        diverged: how many of its disks were moved to another source by something else.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Managed:
     drift: int = 0
     restart_fields: tuple[str, ...] = ()
     held: str = ""
+    diverged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,11 @@ class FleetCollector(RegistryCollector):
         drift = GaugeMetricFamily(
             f"{prefix}drift", "How many things are not as the manifest wants.", labels=[name]
         )
+        diverged = GaugeMetricFamily(
+            f"{prefix}diverged_disks",
+            "Disks that were moved to another source than its manifest states, and are left there.",
+            labels=[name],
+        )
         restart = GaugeMetricFamily(
             f"{prefix}restart_required", "Fields that wait for a start.", labels=[name, "field"]
         )
@@ -153,6 +160,7 @@ class FleetCollector(RegistryCollector):
             for kind in CONDITIONS:
                 conditions.add_metric([each.name, kind], each.conditions.get(kind, False))
             drift.add_metric([each.name], each.drift)
+            diverged.add_metric([each.name], each.diverged)
             for path in each.restart_fields:
                 restart.add_metric([each.name, path], 1)
             if each.held:
@@ -162,7 +170,7 @@ class FleetCollector(RegistryCollector):
             allowed = {_label(key): each.labels.get(key, "") for key in self._labels}
             if allowed:
                 own.add_metric([], {name: each.name, **allowed})
-        yield from (conditions, drift, restart, held, manifest, own)
+        yield from (conditions, drift, diverged, restart, held, manifest, own)
 
 
 def _label(key: str) -> str:

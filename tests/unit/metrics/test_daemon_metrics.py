@@ -177,7 +177,7 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
                 2,
                 ("vcpu.maximum", "memory"),
             ),
-            Managed("db1", held="paused"),
+            Managed("db1", held="paused", diverged=2),
         ),
         {"valid": 2, "invalid": 1},
         "rev2",
@@ -204,6 +204,12 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
     assert 1 == registry.get_sample_value(
         "reconvirt_virtual_server_held", {"virtual_server": "db1", "reason": "paused"}
     )
+    assert [0, 2] == [
+        registry.get_sample_value(
+            "reconvirt_virtual_server_diverged_disks", {"virtual_server": each}
+        )
+        for each in ("web1", "db1")
+    ]
     assert [2, 1, 0] == [
         registry.get_sample_value("reconvirt_manifests", {"validity": each})
         for each in ("valid", "invalid", "retained")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from reconvirt.controller.config.admission import AdmissionSettings
-from reconvirt.controller.image_header import named_files
 from reconvirt.controller.resolve_path import PathResolver
 from reconvirt.domain.admission import admit
+from reconvirt.hypervisor.image_header import named_files
 from strategies import wanted
 from testbed.lacks import needs_root
 from testbed.waiting import limit

@@ -44,7 +44,9 @@ class Reconvirt:
         self.page_url = f"http://127.0.0.1:{free_port()}/"
         self.dumps = directory / "dumps"
         self.dumps.mkdir()
+        self._locks = host.directory / "locks"
         self._directory = directory
+        self.state = directory / "state"
         self._settings = directory / "reconvirt.toml"
         self._desired = desired
         self._program = host.where(str(PROGRAM))
@@ -71,7 +73,8 @@ class Reconvirt:
         One of a section is named ``section__setting``.
         """
         values: dict[str, Any] = {
-            "state_directory": str(self._directory / "state"),
+            "state_directory": str(self.state),
+            "lock_directory": str(self._locks),
             "dump_directory": str(self.dumps),
             # The first call for statistics makes a new libvirtd run each emulator, for some
             # seconds, and definitions wait for that.
@@ -111,6 +114,15 @@ class Reconvirt:
             f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         )
         return done.stdout or done.stderr
+
+    def command(self, *arguments: str) -> list[str]:
+        """A command, for those that start it themselves, in :attr:`environment`."""
+        return [*self._program, *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of all commands."""
+        return dict(self._environment)
 
     def json(self, *arguments: str, status: int = 0) -> Any:
         """The JSON output of a command."""
@@ -234,6 +246,11 @@ class Daemon:
     def reload(self) -> None:
         """SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
+
+    @property
+    def text(self) -> str:
+        """All that it has written since it was started."""
+        return self._log.read_bytes()[self._begin :].decode()
 
     @property
     def lines(self) -> list[dict[str, Any]]:

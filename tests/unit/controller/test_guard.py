@@ -155,6 +155,7 @@ class TestStructure:
                     and isinstance(node.func, ast.Attribute)
                     and node.func.attr == "act"
                     and "guard" not in ast.unparse(node.func.value)
+                    and ast.unparse(node.func.value) != "super()"
                 ):
                     callers.add(path.relative_to(PACKAGE).as_posix())
 

@@ -16,9 +16,9 @@ from reconvirt.controller.hosts import migrations as module
 from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.migration_journal import NOTHING as NOTHING_BEFORE
 from reconvirt.controller.hosts.migration_journal import Entry, MigrationJournal
-from reconvirt.controller.hosts.migrations import Migrations, Standing
+from reconvirt.controller.hosts.migrations import Migrations
 from reconvirt.controller.hosts.move import Move
-from reconvirt.controller.hosts.report import End, Report
+from reconvirt.controller.hosts.report import End, Report, Standing
 from reconvirt.controller.state_store import Document, StateStore
 from reconvirt.domain.desired import NOTHING, Desired
 from reconvirt.domain.placing import Inventory

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import structlog
 
@@ -15,7 +14,7 @@ from reconvirt.controller.history import History
 from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.migration_journal import MigrationJournal
 from reconvirt.controller.hosts.move import Move
-from reconvirt.controller.hosts.report import End, Report
+from reconvirt.controller.hosts.report import End, Report, Standing
 from reconvirt.controller.hosts.tries import Past, Wanted, next_try
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration import Progress
@@ -23,28 +22,10 @@ from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest
 from reconvirt.metrics.fleet import Migration
 
-_AGAIN_SECONDS = 60.0
 _PHASES = {End.MOVED: "succeeded", End.FULL: "waiting"}
 """What has not failed, by the words of the metrics."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a virtual server stands that is to be moved.
-
-    Attributes:
-        message: one sentence for people.
-        underway: whether it moves, or waits for a slot; it is woken then.
-        again_after: seconds until it is tried again; None if something wakes it.
-        report: what came of the last try.
-    """
-
-    message: str
-    underway: bool = False
-    again_after: float | None = None
-    report: Report | None = None
 
 
 class Migrations:
@@ -130,7 +111,7 @@ class Migrations:
             # What an earlier process has begun may go on, whatever the manifest says by now.
             ended = "" if sent is not None else self._journal.ended(desired)
             if ended or (ended := self._journal.unreadable):
-                return _refused(ended)
+                return Standing.refused(ended)
             if (pause := self._pause(wanted)) is not None:
                 return pause
             past = self._past.get(desired.name)
@@ -393,10 +374,6 @@ def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:
         remaining_bytes=progress.remaining,
         expected_end_seconds=progress.expected_end if phase == "running" else None,
     )
-
-
-def _refused(why: str) -> Standing:
-    return Standing(why, again_after=_AGAIN_SECONDS, report=Report(End.REFUSED, why))
 
 
 def _told(move: Move) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from reconvirt.domain.migration import Finding
 from reconvirt.hypervisor.moving import Host
 
+_AGAIN_SECONDS = 60.0
 ARRIVING = ("migrating", "starting up")
 """The reasons for which what has not arrived yet is paused."""
 
@@ -42,6 +43,28 @@ class Report:
     message: str
     findings: tuple[Finding, ...] = ()
     by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a virtual server stands that is to be moved.
+
+    Attributes:
+        message: one sentence for people.
+        underway: whether it moves, or waits for a slot; it is woken then.
+        again_after: seconds until it is tried again; None if something wakes it.
+        report: what came of the last try.
+    """
+
+    message: str
+    underway: bool = False
+    again_after: float | None = None
+    report: Report | None = None
+
+    @classmethod
+    def refused(cls, why: str) -> Standing:
+        """One that something blocks, which is tried again after a while."""
+        return cls(why, again_after=_AGAIN_SECONDS, report=Report(End.REFUSED, why))
 
 
 def same_host(here: Host, there: Host, name: str) -> tuple[Finding, ...]:

@@ -491,7 +491,11 @@ def test_one_block_device_where_each_qemu_has_a_dev_of_its_own(
         loop = own.loop(own.image("lun.raw", kind="raw"))
         script = _OWN_DEVICES.format(new=own.directory / "dev", loop=loop.name)
         subprocess.run(own.inside("sh", "-c", script), check=True, capture_output=True)
-        settings = 'namespaces = [ "mount" ]', f"cgroup_device_acl = [ {_DEVICES} ]"
+        settings = own.directory / "etc" / "qemu.conf"
+        text = settings.read_text(encoding="utf-8")
+        text = text.replace("namespaces = []", 'namespaces = [ "mount" ]')
+        settings.write_text(f"{text}cgroup_device_acl = [ {_DEVICES} ]\n", encoding="utf-8")
+        own.restart_libvirtd()
         (tmp_path / "desired").mkdir()
         desired = Desired(tmp_path / "desired", own, guest)
         reconvirt = Reconvirt(own, desired.path, tmp_path)
@@ -503,20 +507,19 @@ def test_one_block_device_where_each_qemu_has_a_dev_of_its_own(
         name = own.unique_name("third")
         for each in others:
             observer.expect(Law.WRITERS, each, because="it shows that QEMU does not keep it")
-        with own.qemu_settings(*settings):
-            for other in others:
-                own.define(domain_xml(other, guest, own.console_log(other), devices=element))
-                own.virsh("start", "--paused", other)
-            both = {state(own, other) for other in others}
-            own.virsh("destroy", others[1])
-            desired.manifest(name, devices={"disks": [block_disk(loop, "vda")]})
+        for other in others:
+            own.define(domain_xml(other, guest, own.console_log(other), devices=element))
+            own.virsh("start", "--paused", other)
+        both = {state(own, other) for other in others}
+        own.virsh("destroy", others[1])
+        desired.manifest(name, devices={"disks": [block_disk(loop, "vda")]})
 
-            refused = reconvirt.apply(status=1)["virtualServers"][0]
-            own.virsh("destroy", others[0])
-            allowed = reconvirt.apply()
+        refused = reconvirt.apply(status=1)["virtualServers"][0]
+        own.virsh("destroy", others[0])
+        allowed = reconvirt.apply()
 
-            assert {"paused"} == both
-            assert others[0] in refused["message"]
-            assert str(loop) in refused["message"]
-            assert ["start"] == verbs(allowed)
-            own.destroy_everything()
+        assert {"paused"} == both
+        assert others[0] in refused["message"]
+        assert str(loop) in refused["message"]
+        assert ["start"] == verbs(allowed)
+        own.destroy_everything()

@@ -66,7 +66,7 @@ def test_one_of_another_host() -> None:
 
 def test_one_of_no_host_that_is_known() -> None:
     """It is refused, as the daemon refuses it."""
-    inventory = Inventory("a", HOSTS)
+    inventory = Inventory("a", HOSTS, shared=True)
     lost = replace(wanted(spec()), host="c")
 
     assert Phase.REFUSED is phase(lost, None, inventory=inventory)[0]

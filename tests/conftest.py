@@ -21,9 +21,12 @@ from testbed import (
     domain_xml,
 )
 from testbed.lacks import Lack, counted, reason_of, refuse_others, require_root, skip
+from testbed.ledger import listen
+from testbed.observer import Observer
 from testbed.programs import watch_processes
 
 watch_processes()
+listen()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
@@ -53,6 +56,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("tests skipped for what this machine lacks")
         for line in counted(map(reason_of, skipped)):
             terminalreporter.line(line)
+
+
+@pytest.fixture(autouse=True)
+def observer(request: pytest.FixtureRequest) -> Iterator[Observer]:
+    """Fails a test with real guests by which a law was broken; see the module observer.
+
+    `observer.expect` is for tests that break one on purpose.
+    """
+    observing = Observer()
+    if request.node.get_closest_marker("libvirt") is None:
+        yield observing
+        return
+    with observing:
+        yield observing
+        seen = observing.unexpected()
+    if seen:
+        pytest.fail("a law was broken during the test:\n" + "\n".join(seen), pytrace=False)
 
 
 @pytest.fixture(scope="session")

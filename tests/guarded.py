@@ -31,5 +31,8 @@ class Guarded:
     def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
         return ()
 
+    def block_jobs(self, _uuid: str) -> tuple[str, ...]:
+        return ()
+
     def missing_sources(self, _xml: str) -> tuple[str, ...]:
         return ()

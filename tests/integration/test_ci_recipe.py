@@ -13,6 +13,7 @@ import yaml
 from testbed import Desired, LibvirtHost, Reconvirt
 from testbed.guest import REPOSITORY
 from testbed.program import PROGRAM
+from testbed.waiting import limit
 
 Name = Callable[..., str]
 
@@ -49,7 +50,7 @@ def test_validate_and_plan(
             env=environment,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=limit(180),
             check=False,
         )
         return done.returncode, done.stdout + done.stderr

@@ -18,10 +18,12 @@ from reconvirt.controller.config.source import GitSettings
 from reconvirt.controller.source.git import GitFailed
 from reconvirt.controller.source.git_source import GitSource
 from reconvirt.controller.source.git_sync import sync
+from reconvirt.controller.source.good_commit import GoodCommit
+from reconvirt.controller.state_store import Document, StateStore
 from reconvirt.manifest.document import MOST_BYTES
 from reconvirt.manifest.model import Snapshot
 from testbed.repository import Repository
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 SOON = 20.0
 HOST = """apiVersion: reconvirt/v1
@@ -166,7 +168,7 @@ class TestWorkTree:
         """The last good one is remembered; without a memory what is good of it is taken."""
         repository.write("web1")
         good = repository.commit()
-        memory = tmp_path / "good-commit"
+        memory = GoodCommit(StateStore(tmp_path), settings(repository))
         GitSource(settings(repository), memory=memory, keep=True).read()
         repository.write("web1", memory="2 GiB")
         repository.write("web2", memory="much")
@@ -178,6 +180,47 @@ class TestWorkTree:
         assert (good, "1 GiB") == (remembered.revision[:40], memory_of(remembered))
         assert "2 GiB" == memory_of(forgotten)
         assert 1 == len(remembered.problems) == len(forgotten.problems)
+
+    def test_the_last_good_commit_of_an_earlier_version(
+        self, repository: Repository, tmp_path: Path
+    ) -> None:
+        """Its file counts until a commit is stored."""
+        repository.write("web1")
+        good = repository.commit()
+        (tmp_path / "good-commit").write_text(f"{good}\n", encoding="ascii")
+        repository.write("web1", memory="much")
+        repository.commit()
+        memory = GoodCommit(StateStore(tmp_path), settings(repository))
+
+        snapshot = GitSource(settings(repository), memory=memory, keep=True).read()
+        assert (good, 1) == (snapshot.revision[:40], len(snapshot.problems))
+
+        memory.write("0" * 40)
+        assert "0" * 40 == memory.read()
+        assert "" == GoodCommit(StateStore(tmp_path), settings(repository, branch="other")).read()
+
+    def test_a_bad_commit_where_the_last_good_one_cannot_be_read(
+        self, repository: Repository, tmp_path: Path
+    ) -> None:
+        """Nothing of it is taken over, both are reported, and the good one counts once it can."""
+        memory = GoodCommit(StateStore(tmp_path), settings(repository))
+        repository.write("web1")
+        good = repository.commit()
+        GitSource(settings(repository), memory=memory, keep=True).read()
+        file = tmp_path / Document.SOURCE
+        whole = file.read_text(encoding="utf-8")
+        file.write_text("{", encoding="utf-8")
+        repository.write("web2", memory="much")
+        repository.commit()
+        source = GitSource(settings(repository), memory=memory, keep=True)
+
+        snapshot = source.read()
+
+        assert {} == snapshot.manifests
+        told = [str(each) for each in snapshot.problems]
+        assert [True, True] == ["web2.yaml:4" in told[0], f"{file} cannot be read" in told[1]]
+        file.write_text(whole, encoding="utf-8")
+        assert good == source.read().revision[:40]
 
     def test_a_checkout_that_was_interrupted(self, repository: Repository) -> None:
         """Half of the files, a lock of the index: none of it matters."""
@@ -389,7 +432,7 @@ def test_a_commit_is_noticed(repository: Repository, watched: Watched) -> None:
     repository.write(memory="3 GiB")
     repository.commit()
     wait_until(lambda: len(watched.snapshots) == 3, SOON, "the third snapshot")
-    assert watched.end() < 5
+    assert watched.end() < limit(5)
 
 
 class TestSignatures:
@@ -458,7 +501,7 @@ class TestSignatures:
     @staticmethod
     def gpg(home: Path, *arguments: str) -> None:
         command = ["gpg", "--batch", "--quiet", "--homedir", home, *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        subprocess.run(command, check=True, capture_output=True, timeout=limit(120))
 
 
 class TestRemote:

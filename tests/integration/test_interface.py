@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed import Daemon, Desired, LibvirtHost, Reconvirt, wait_until
+from testbed.waiting import limit
 
 Name = Callable[..., str]
 
@@ -46,7 +47,9 @@ def ask_as(
     group = f"--groups={groups}" if groups else "--clear-groups"
     become = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", group]
     ask = [str(PYTHON), "-c", ASK, str(reconvirt.socket), method, target, body]
-    done = subprocess.run([*become, *ask], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [*become, *ask], capture_output=True, text=True, check=False, timeout=limit(60)
+    )
     if done.returncode == 77:
         return 0, None
     assert 0 == done.returncode, done.stderr
@@ -165,8 +168,8 @@ def test_changes_are_seen_as_they_happen(
             table.wait_for(rf"^{name} +paused .* Paused ")
 
             daemon.stop()
-            assert 1 == table.process.wait(SOON)
-            assert 1 == events.process.wait(SOON)
+            assert 1 == table.process.wait(limit(SOON))
+            assert 1 == events.process.wait(limit(SOON))
 
 
 def test_a_hold_outlives_the_daemon(
@@ -336,4 +339,4 @@ def test_a_reader_who_does_not_read_holds_up_nobody(
 
         began = time.monotonic()
         assert 0 == daemon.stop()
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < limit(15)

@@ -9,6 +9,7 @@ import pytest
 
 from testbed import Guest, Scrape, Two, address_of, domain_xml, scrape, wait_until
 from testbed.second import SecondHost
+from testbed.waiting import limit
 
 Name = Callable[..., str]
 SLOW = {"migration": {"unsafe": True, "bandwidth": 1}}
@@ -151,7 +152,7 @@ def test_one_that_waits_for_the_destination_has_not_failed(
         assert phase(found, name) == "waiting"
         assert set(ended(found).values()) == {0}
         host.virsh("migrate-setspeed", other, "1000")
-        assert by_hand.wait(SOON) == 0
+        assert by_hand.wait(limit(SOON)) == 0
     watched.wait_for_move(name, 1, "paused")
     wait_until(lambda: phase(scrape(address), name) == "succeeded", SOON, "the end")
     assert watched.daemons[0].logged("migration not done") == []

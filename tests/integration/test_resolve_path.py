@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from reconvirt.controller.config.admission import AdmissionSettings
-from reconvirt.controller.image_header import named_files
 from reconvirt.controller.resolve_path import PathResolver
 from reconvirt.domain.admission import admit
+from reconvirt.hypervisor.image_header import named_files
 from strategies import wanted
 from testbed.lacks import needs_root
+from testbed.waiting import limit
 
 SPEC = {
     "memory": "1 GiB",
@@ -210,7 +211,7 @@ def test_an_image_that_we_may_not_read(images: Path) -> None:
         if not above.stat().st_mode & 0o001:
             above.chmod(above.stat().st_mode | 0o011)
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=limit(60)
     )
 
     refused, trusted, raw = done.stdout.splitlines()

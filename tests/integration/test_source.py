@@ -15,6 +15,7 @@ import pytest
 from reconvirt.controller.source.directory import DirectorySource
 from reconvirt.manifest.document import MOST_BYTES
 from reconvirt.manifest.model import Snapshot
+from testbed.waiting import limit
 
 SOON = 5.0
 MANIFEST = """apiVersion: reconvirt/v1
@@ -50,7 +51,7 @@ class Watched:
 
     def next(self) -> Snapshot:
         """The next snapshot."""
-        return self.snapshots.get(timeout=SOON)
+        return self.snapshots.get(timeout=limit(SOON))
 
     def quiet(self, seconds: float = 0.8) -> bool:
         """Whether nothing comes for a while."""
@@ -59,7 +60,7 @@ class Watched:
 
     def until(self, predicate: Callable[[Snapshot], bool]) -> Snapshot:
         """The first snapshot to come that is so."""
-        deadline = time.monotonic() + SOON
+        deadline = time.monotonic() + limit(SOON)
         while time.monotonic() < deadline:
             if predicate(snapshot := self.next()):
                 return snapshot
@@ -97,7 +98,7 @@ def watch() -> Iterator[Watch]:
 
     yield start
     for each in watched:
-        assert each.end() < 2.0
+        assert each.end() < limit(2.0)
     assert before == threading.active_count()
 
 

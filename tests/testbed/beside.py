@@ -35,6 +35,7 @@ CONFIGURATION = Path("/etc/reconvirt/conf.d")
 SETTINGS = """\
 host_name = "{name}"
 state_directory = "{directory}/reconvirt/state"
+lock_directory = "{directory}/reconvirt"
 socket.path = "{directory}/reconvirt/reconvirt.sock"
 page.port = 0
 metrics.enabled = false

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from testbed.guest import REPOSITORY
 from testbed.ports import free_port
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 ARTEFACTS = REPOSITORY / ".artefacts"
 START_SECONDS = 60.0
@@ -36,7 +36,9 @@ def dump_dom(url: str) -> str:
     """The document that a browser of its own makes of a page, as HTML."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = ["chromium", *FLAGS, f"--user-data-dir={profile}", "--dump-dom", url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=limit(120), check=True
+        )
     return done.stdout
 
 
@@ -148,7 +150,7 @@ class Browser:
         request = urllib.request.Request(self._url + path, data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=120) as response:
+            with opener.open(request, timeout=limit(120)) as response:
                 return json.load(response)["value"]
         except urllib.error.HTTPError as error:
             with error:

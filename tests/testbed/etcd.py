@@ -12,7 +12,7 @@ from pathlib import Path
 from testbed.ports import free_port
 from testbed.slots import Slot
 from testbed.traces import MARK
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 START_SECONDS = 60.0
 FIRST_PORT = 23790  # each slot has two
@@ -64,7 +64,7 @@ class EtcdServer:
         ends = {"key": prefix, "range_end": last}
         body = {name: base64.b64encode(key.encode()).decode() for name, key in ends.items()}
         request = urllib.request.Request(f"{self.url}/v3/kv/range", json.dumps(body).encode())
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=limit(5)) as answer:
             found = json.loads(answer.read()).get("kvs", [])
         return [base64.b64decode(each["value"]).decode() for each in found]
 
@@ -75,7 +75,7 @@ class EtcdServer:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=limit(1)) as answer:
                 return bool(json.loads(answer.read()).get("health") == "true")
         except (OSError, ValueError):
             return False

@@ -12,8 +12,11 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from testbed import media
+from testbed.configuration import write_configuration
 from testbed.console import Console
+from testbed.links import make_bridge, make_pair
 from testbed.slots import Slot
+from testbed.started import HOSTS
 from testbed.switch import Switch
 from testbed.traces import (
     MARK,
@@ -23,7 +26,7 @@ from testbed.traces import (
     sweep,
     take_clean_slot,
 )
-from testbed.waiting import NotSeen, wait_until
+from testbed.waiting import NotSeen, limit, wait_until
 
 START_SECONDS = 30.0
 VIRSH_SECONDS = 60.0
@@ -111,7 +114,9 @@ class LibvirtHost:
         """Make the directories and the namespace, and start both daemons."""
         for name in (*self.MOUNTS, *self.DIRECTORIES):
             (self.directory / name).mkdir(mode=0o755, parents=True)
-        self._write_configuration()
+        write_configuration(
+            self.directory, self.uuid, libvirtd=self.LIBVIRTD_SETTINGS, qemu=self.QEMU_SETTINGS
+        )
         mounts = self._prepare() + "".join(
             f"mkdir -p {target} && mount --bind {self.directory}/{source} {target} && "
             for source, target in self.MOUNTS.items()
@@ -139,9 +144,11 @@ class LibvirtHost:
         self._connect()
         self._spawn_inside("virtlogd", *self._pid_file("virtlogd"))
         self.start_libvirtd()
+        HOSTS.append(self)
 
     def stop(self) -> None:
         """End everything of this host, at once and without asking, and leave no trace."""
+        self._forget()
         try:
             sweep(self.slot)
             for process in self._daemons.values():
@@ -181,7 +188,7 @@ class LibvirtHost:
         """Stop libvirtd in good order, as an upgrade does, and start it again."""
         process = self._daemons["libvirtd"]
         process.terminate()
-        process.wait(START_SECONDS)
+        process.wait(limit(START_SECONDS))
         self.start_libvirtd()
 
     @contextlib.contextmanager
@@ -215,14 +222,14 @@ class LibvirtHost:
         """Run virsh on this host and return what it printed, without the last newline.
 
         Raises `VirshError` with its message when it fails, and subprocess.TimeoutExpired
-        when it takes more than `timeout` seconds.
+        when it takes more than `timeout` seconds (on an idle machine).
         """
         command = ["virsh", "--quiet", "--connect", self.uri, *map(str, arguments)]
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=limit(timeout),
             env={**os.environ, "LC_ALL": "C"},
             check=False,
         )
@@ -270,24 +277,15 @@ class LibvirtHost:
 
     def bridge(self) -> str:
         """Make a network bridge, up and without addresses; it goes when the host stops."""
-        name = f"{self.slot.bridge_prefix}{next(self._numbers)}"
-        subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
-        subprocess.run(["ip", "link", "set", name, "up"], check=True)
-        return name
+        return make_bridge(self._link_name())
 
     def macvtap_parent(self) -> str:
         """Make an interface, up, for NICs of type direct; it goes when the host stops."""
-        name = f"{self.slot.bridge_prefix}{next(self._numbers)}"
-        other = f"{name}p"
-        pair = ["ip", "link", "add", name, "type", "veth", "peer", "name", other]
-        subprocess.run(pair, check=True)
-        for end in (name, other):  # without the other end up it has no carrier
-            subprocess.run(["ip", "link", "set", end, "up"], check=True)
-        return name
+        return make_pair(self._link_name())
 
     def switch(self) -> str:
         """Make an Open vSwitch bridge in user space, up; it goes when the host stops."""
-        name = f"{self.slot.bridge_prefix}{next(self._numbers)}"
+        name = self._link_name()
         self._switch.add_bridge(name)
         return name
 
@@ -353,10 +351,23 @@ class LibvirtHost:
         if "libvirtd" in self._daemons:
             self.restart_libvirtd()
 
+    def pid_of(self, daemon: str) -> int:
+        """The process of one of its daemons, or of its namespace; 0 if there is none."""
+        process = self._daemons.get(daemon)
+        return process.pid if process is not None and process.poll() is None else 0
+
     # The machinery
+
+    def _link_name(self) -> str:
+        return f"{self.slot.bridge_prefix}{next(self._numbers)}"
 
     def _place(self) -> Path:
         return self.slot.directory
+
+    def _forget(self) -> None:
+        """Have it observed no more."""
+        if self in HOSTS:
+            HOSTS.remove(self)
 
     def _prepare(self) -> str:
         """What is done first inside the namespaces, as shell commands that end in `&& `."""
@@ -370,27 +381,6 @@ class LibvirtHost:
             return bool(self.virsh("uri", timeout=START_SECONDS))
         except VirshError:
             return False
-
-    def _write_configuration(self) -> None:
-        configuration = {
-            "libvirtd.conf": [
-                'auth_unix_rw = "none"',
-                *self.LIBVIRTD_SETTINGS,
-                f'host_uuid = "{self.uuid}"',
-                f'log_outputs = "3:file:{self.directory}/libvirtd.log"',
-            ],
-            # The confinement of the machine's own libvirt knows nothing of our directory, and a
-            # /dev for each emulator cannot be made where something is mounted on /dev/kvm. Owners
-            # are remembered in attributes, which a killed run would leave on loop devices.
-            "qemu.conf": [
-                *('security_driver = "none"', "namespaces = []", "remember_owner = 0"),
-                *self.QEMU_SETTINGS,
-            ],
-            "virtlogd.conf": [f'log_outputs = "3:file:{self.directory}/virtlogd.log"'],
-        }
-        for name, lines in configuration.items():
-            (self.directory / "etc" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (self.directory / "libvirtd.log").touch()
 
     def _pid_file(self, daemon: str) -> tuple[str, str]:
         return "--pid-file", f"{self.directory}/{daemon}.pid"

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from testbed.ports import free_port
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 START_SECONDS = 30.0
 
@@ -76,6 +76,10 @@ class IscsiTarget:
     def _tgtadm(self, *arguments: str) -> bool:
         command = ["tgtadm", "--lld", "iscsi", *arguments]
         done = subprocess.run(
-            command, env=self._environment, capture_output=True, timeout=START_SECONDS, check=False
+            command,
+            env=self._environment,
+            capture_output=True,
+            timeout=limit(START_SECONDS),
+            check=False,
         )
         return done.returncode == 0

@@ -1,9 +1,8 @@
 """A machine with a real systemd, libvirtd and QEMU: a container that boots in seconds."""
 
 import contextlib
+import fcntl
 import os
-import shutil
-import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +10,9 @@ from typing import Self
 
 from testbed.groups import CpuGroup
 from testbed.guest import REPOSITORY
-from testbed.waiting import wait_until
+from testbed.slots import Slot
+from testbed.traces import MARK, sweep, take_clean_slot
+from testbed.waiting import limit, wait_until
 
 BOOT_SECONDS = 120.0
 COMMAND_SECONDS = 180.0
@@ -27,8 +28,8 @@ security_driver = "none"
 _DEVICES = ("/dev/net/tun",)  # for network interfaces of guests
 
 
-class CannotBoot(Exception):
-    """This machine cannot run such a container; the text says why."""
+class CannotBoot(AssertionError):
+    """The container cannot be built or started, which is a failure; the text says why."""
 
 
 class CommandFailed(AssertionError):
@@ -38,7 +39,8 @@ class CommandFailed(AssertionError):
 class Machine:
     """A Debian container of its own network and file system, gone without a trace afterwards.
 
-    What is written in it stands in memory. Use it as a context manager.
+    What is written in it stands in memory. Use it as a context manager. It takes a slot, so that
+    the next run removes it if this one is killed.
 
     Attributes:
         sets_cpu_shares: whether libvirt in it can: that takes control groups.
@@ -50,60 +52,55 @@ class Machine:
         self._mounts = mounts
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
-        self._group = CpuGroup(f"reconvirt-machine-{os.getpid()}")
+        self._slot: Slot | None = None
+        self._tree = -1  # the open directory whose lock keeps it from being removed
         self.sets_cpu_shares = False
 
-    @staticmethod
-    def check_whether_possible() -> None:
-        """Raise CannotBoot if not."""
-        if os.geteuid() != 0:
-            raise CannotBoot("it needs root")
-        for program in ("systemd-nspawn", "debootstrap", "nsenter"):
-            if shutil.which(program) is None:
-                raise CannotBoot(f"{program} is missing; scripts/setup installs it")
-
     def __enter__(self) -> Self:
-        self.check_whether_possible()
-        built = subprocess.run(
-            [REPOSITORY / "scripts" / "build-machine", self._kind],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if built.returncode:
-            raise CannotBoot(f"the base system cannot be built: {built.stderr.strip()}")
-        command = [
-            *("systemd-nspawn", "--quiet", "--boot", "--volatile=overlay", "--private-network"),
-            *("--register=no", "--keep-unit", "--console=pipe", f"--machine=rv-{os.getpid()}"),
-            # As on a host, where perf may be called.
-            *("--capability=CAP_PERFMON", "--system-call-filter=perf_event_open"),
-            f"--directory={built.stdout.strip()}",
-            *(f"--bind={each}" for each in _DEVICES if Path(each).exists()),
-            *(f"--bind-ro={source}:{target}" for target, source in self._mounts.items()),
-        ]
-        self.sets_cpu_shares = self._group.possible
-        if self.sets_cpu_shares:
-            command = self._group.within(command)
-        log = self._directory / "machine.log"
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            )
         try:
-            self._leader = wait_until(self._find_leader, BOOT_SECONDS, "the container to start")
-            wait_until(self._booted, BOOT_SECONDS, f"systemd in the container, see {log}")
-            if self.sets_cpu_shares:
-                # systemd-nspawn shows it for reading only.
-                self("mount", "-o", "remount,bind,rw", "/sys/fs/cgroup/cpu")
-                # libvirt has systemd set the shares, which looks for controllers when it starts.
-                self("systemctl", "daemon-reexec")
-            controllers = '["cpu"]' if self.sets_cpu_shares else "[]"
-            self.write("/etc/libvirt/qemu.conf", _QEMU.format(controllers=controllers))
-            self("systemctl", "restart", "libvirtd")
+            self._start()
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _start(self) -> None:
+        tree = self._build()
+        self._slot = slot = take_clean_slot()
+        command = [
+            *("systemd-nspawn", "--quiet", "--boot", "--volatile=overlay", "--private-network"),
+            *("--register=no", "--keep-unit", "--console=pipe", f"--machine=rv-{slot.number}"),
+            # The container's first process outlives systemd-nspawn.
+            f"--setenv={MARK}={slot.directory}",
+            # As on a host, where perf may be called.
+            *("--capability=CAP_PERFMON", "--system-call-filter=perf_event_open"),
+            f"--directory={tree}",
+            *(f"--bind={each}" for each in _DEVICES if Path(each).exists()),
+            *(f"--bind-ro={source}:{target}" for target, source in self._mounts.items()),
+        ]
+        group = CpuGroup(slot)
+        self.sets_cpu_shares = group.possible
+        if self.sets_cpu_shares:
+            command = group.within(command)
+        log = self._directory / "machine.log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, MARK: str(slot.directory)},
+            )
+        self._leader = wait_until(self._find_leader, BOOT_SECONDS, "the container to start")
+        wait_until(self._booted, BOOT_SECONDS, f"systemd in the container, see {log}")
+        if self.sets_cpu_shares:
+            # systemd-nspawn shows it for reading only.
+            self("mount", "-o", "remount,bind,rw", "/sys/fs/cgroup/cpu")
+            # libvirt has systemd set the shares, which looks for controllers when it starts.
+            self("systemctl", "daemon-reexec")
+        controllers = '["cpu"]' if self.sets_cpu_shares else "[]"
+        self.write("/etc/libvirt/qemu.conf", _QEMU.format(controllers=controllers))
+        self("systemctl", "restart", "libvirtd")
 
     def __exit__(
         self,
@@ -132,21 +129,31 @@ class Machine:
 
     def stop(self) -> None:
         """End the machine and everything in it, at once."""
-        if self._process is None:
-            return
-        if self._leader:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._leader, signal.SIGKILL)  # everything in it goes with its first
-        else:
-            self._process.terminate()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        if self._slot is not None:
+            sweep(self._slot)  # everything in it goes with its first process
+            self._slot.release()
+            self._slot = None
+        if self._process is not None:
             self._process.wait()
-        self._process = None
-        if self.sets_cpu_shares:
-            self._group.remove()
+            self._process = None
+        if self._tree >= 0:
+            os.close(self._tree)
+            self._tree = -1
+
+    def _build(self) -> Path:
+        """Build the tree and hold it."""
+        while True:
+            command = (REPOSITORY / "scripts" / "build-machine", self._kind)
+            built = subprocess.run(command, capture_output=True, text=True, check=False)
+            if built.returncode:
+                raise CannotBoot(f"the base system cannot be built: {built.stderr.strip()}")
+            tree = Path(built.stdout.strip())
+            with contextlib.suppress(FileNotFoundError):  # another version's build removed it
+                self._tree = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(self._tree, fcntl.LOCK_SH)
+                if tree.exists():
+                    return tree
+                os.close(self._tree)
 
     def _run(self, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         inside = ["nsenter", "-t", str(self._leader), *["-m", "-p", "-u", "-i", "-n", "-C"], "--"]
@@ -156,7 +163,7 @@ class Machine:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=COMMAND_SECONDS,
+            timeout=limit(COMMAND_SECONDS),
             check=False,
         )
 

@@ -12,10 +12,11 @@ from typing import Any, Self
 
 from testbed.host import LibvirtHost
 from testbed.ports import free_port
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 PROGRAM = Path(sys.executable).with_name("reconvirt")
 STOP_SECONDS = 30.0
+COMMAND_SECONDS = 180.0
 
 # What the tests' manifests ask for: files of the bed, loop devices, and whatever can be plugged.
 _ADMISSION = """
@@ -43,7 +44,9 @@ class Reconvirt:
         self.page_url = f"http://127.0.0.1:{free_port()}/"
         self.dumps = directory / "dumps"
         self.dumps.mkdir()
+        self._locks = host.directory / "locks"
         self._directory = directory
+        self.state = directory / "state"
         self._settings = directory / "reconvirt.toml"
         self._desired = desired
         self._program = host.where(str(PROGRAM))
@@ -70,7 +73,8 @@ class Reconvirt:
         One of a section is named ``section__setting``.
         """
         values: dict[str, Any] = {
-            "state_directory": str(self._directory / "state"),
+            "state_directory": str(self.state),
+            "lock_directory": str(self._locks),
             "dump_directory": str(self.dumps),
             # The first call for statistics makes a new libvirtd run each emulator, for some
             # seconds, and definitions wait for that.
@@ -103,13 +107,22 @@ class Reconvirt:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=limit(COMMAND_SECONDS),
             check=False,
         )
         assert done.returncode == status, (
             f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         )
         return done.stdout or done.stderr
+
+    def command(self, *arguments: str) -> list[str]:
+        """A command, for those that start it themselves, in :attr:`environment`."""
+        return [*self._program, *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of all commands."""
+        return dict(self._environment)
 
     def json(self, *arguments: str, status: int = 0) -> Any:
         """The JSON output of a command."""
@@ -219,7 +232,7 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            return self.process.wait(STOP_SECONDS)
+            return self.process.wait(limit(STOP_SECONDS))
         finally:
             if self.process.poll() is None:
                 self.process.kill()
@@ -233,6 +246,11 @@ class Daemon:
     def reload(self) -> None:
         """SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
+
+    @property
+    def text(self) -> str:
+        """All that it has written since it was started."""
+        return self._log.read_bytes()[self._begin :].decode()
 
     @property
     def lines(self) -> list[dict[str, Any]]:

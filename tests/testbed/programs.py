@@ -30,6 +30,7 @@ PROGRAMS: Mapping[str, str] = {
     "ip": "iproute2",
     "iptables": "iptables",
     "libvirtd": "libvirt-daemon-system",
+    "flock": "util-linux",
     "losetup": "mount",
     "mount": "mount",
     "nsenter": "util-linux",

@@ -11,7 +11,7 @@ from typing import Any, Self
 import yaml
 
 from testbed.ports import free_port
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 START_SECONDS = 60.0
 
@@ -68,7 +68,7 @@ class Prometheus:
         address = f"http://{self._address}/api/v1/query?" + urllib.parse.urlencode(
             {"query": expression}
         )
-        with urllib.request.urlopen(address, timeout=30) as answer:
+        with urllib.request.urlopen(address, timeout=limit(30)) as answer:
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         return found
 

@@ -4,6 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from testbed.waiting import limit
+
 MANIFEST = """apiVersion: reconvirt/v1
 kind: VirtualServer
 metadata: {{name: {name}}}
@@ -28,7 +30,7 @@ class Repository:
         }
         command = ["git", "-C", self.path, *arguments]
         done = subprocess.run(
-            command, env=environment, check=True, capture_output=True, text=True, timeout=60
+            command, env=environment, check=True, capture_output=True, text=True, timeout=limit(60)
         )
         return done.stdout.strip()
 

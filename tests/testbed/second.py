@@ -53,6 +53,7 @@ class SecondHost(LibvirtHost):
 
     def stop(self) -> None:
         """End this host's processes; the first one's end sweeps the rest."""
+        self._forget()
         kill(*(process.pid for process in self._daemons.values() if process.poll() is None))
         kill(*self.emulators())
         for process in self._daemons.values():

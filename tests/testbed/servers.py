@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from testbed.ports import free_port
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 _SOON = 20.0
 
@@ -205,7 +205,7 @@ def _handler(
                 env=environment,
                 input=self.rfile.read(length),
                 capture_output=True,
-                timeout=120,
+                timeout=limit(120),
                 check=False,
             )
             head, _, body = done.stdout.partition(b"\r\n\r\n")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from testbed.slots import BEDS, Slot
-from testbed.waiting import wait_until
+from testbed.waiting import limit, wait_until
 
 START_SECONDS = 30.0
 ANSWER_SECONDS = 30
@@ -58,7 +58,7 @@ class Switch:
         """Run ovs-vsctl and return what it printed, without the last newline."""
         database = f"--db=unix:{self._directory}/db.sock"
         done = subprocess.run(
-            ["ovs-vsctl", database, f"--timeout={ANSWER_SECONDS}", *arguments],
+            ["ovs-vsctl", database, f"--timeout={limit(ANSWER_SECONDS):.0f}", *arguments],
             capture_output=True,
             text=True,
             check=False,

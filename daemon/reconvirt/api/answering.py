@@ -65,6 +65,8 @@ def answer_status(status: Status) -> StatusAnswer:
         refused=status.refused,
         drifted=status.drifted,
         unlisted=status.unlisted,
+        diverged=status.diverged,
+        overlays=status.overlays,
         hold=answer_hold(status.hold) if status.hold else None,
         step=status.step or None,
         migration=answer_migration(status.migration) if status.migration else None,
@@ -92,6 +94,7 @@ def answer_fleet(fleet: Fleet) -> FleetAnswer:
         fleet.prune_held,
         tuple(answer_status(status) for _, status in sorted(fleet.servers.items())),
         tuple(answer_problem(each) for each in fleet.problems),
+        fleet.state_problems,
     )
 
 

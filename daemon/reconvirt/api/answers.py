@@ -76,6 +76,8 @@ class StatusAnswer:
         refused: what will not be done.
         drifted: what was changed by hand.
         unlisted: devices that were attached by hand.
+        diverged: disks that were moved to another source, and are left there.
+        overlays: disks on an overlay of the image that the manifest states, which is in sync.
         hold: who has had it left alone, and why; null if nobody has.
         step: the step that is being taken now; null if none.
         migration: how far it is on its way to another host; null if it stays.
@@ -104,6 +106,8 @@ class StatusAnswer:
     refused: tuple[Change, ...]
     drifted: tuple[Change, ...]
     unlisted: tuple[Change, ...]
+    diverged: tuple[Change, ...]
+    overlays: tuple[Change, ...]
     hold: HoldAnswer | None
     step: str | None
     migration: MigrationAnswer | None
@@ -146,6 +150,8 @@ class FleetAnswer:
             is held.
         virtualServers: their statuses, by name.
         problems: what is wrong with manifests.
+        state_problems: which files in the daemon's state directory cannot be read, why, and what to
+            do; a sentence each.
     """
 
     version: int
@@ -154,6 +160,7 @@ class FleetAnswer:
     prune_held: str
     virtualServers: tuple[StatusAnswer, ...]  # noqa: N815 - as 'plan' and 'apply' print it
     problems: tuple[ProblemAnswer, ...]
+    state_problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,11 @@ def _release(desk: Desk, call: Call) -> DoneAnswer:
     raise Refusal(409, ErrorAnswer(call.what, "it is not held", "nothing need be done"))
 
 
+def _abort_migration(desk: Desk, call: Call) -> DoneAnswer:
+    desk.abort_migration(call.name, call.user)
+    return DoneAnswer(f"{call.name}: its migration is being ended")
+
+
 _SINCE_EVENT = Parameter(
     "since", {"type": "integer", "minimum": 0, "default": 0}, "The number of the last known event."
 )
@@ -256,6 +261,11 @@ ENDPOINTS = (
     Endpoint(
         *("DELETE", f"{_ONE}/hold", "End a hold", DoneAnswer),
         _release,
+        writes=True,
+    ),
+    Endpoint(
+        *("DELETE", f"{_ONE}/migration", "End its migration; it goes on here", DoneAnswer),
+        _abort_migration,
         writes=True,
     ),
     Endpoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconvirt.api.answers import ErrorAnswer
 from reconvirt.controller.desk import Unknown
+from reconvirt.controller.state_store import Unreadable
 from reconvirt.hypervisor.errors import HypervisorError
 
 
@@ -36,6 +37,8 @@ def refusal_of(what: str, error: Exception) -> Refusal | None:
     if isinstance(error, HypervisorError):
         advice = "see whether libvirt runs; reconvirt connects again by itself"
         return Refusal(503, ErrorAnswer(what, f"libvirt: {error}", advice))
+    if isinstance(error, Unreadable):
+        return Refusal(500, ErrorAnswer(what, str(error), "no restart is needed after that"))
     if isinstance(error, OSError):
         advice = "see whether the daemon's state_directory can be written to"
         return Refusal(500, ErrorAnswer(what, str(error), advice))

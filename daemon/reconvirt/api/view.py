@@ -21,6 +21,7 @@ _TONES = {
     Phase.WAITING: "busy",
     Phase.DIFFERS: "busy",
     Phase.DRIFTED: "wait",
+    Phase.DIVERGED: "bad",
     Phase.HELD: "held",
     Phase.STALLED: "bad",
     Phase.NO_ANSWER: "bad",
@@ -35,6 +36,8 @@ _CONDITION_TONES = {
     Kind.STALLED: "bad",
     Kind.RESTART_REQUIRED: "wait",
     Kind.DRIFTED: "wait",
+    Kind.DIVERGED: "bad",
+    Kind.OVERLAY: "mute",
     Kind.HELD: "held",
     Kind.PAUSED: "mute",
     Kind.MIGRATING: "busy",
@@ -113,10 +116,12 @@ def change_rows(status: Status) -> list[ChangeRow]:
     """All that is not as wanted, the most urgent first."""
     groups = (
         ("refused", "bad", status.refused),
+        ("moved", "bad", status.diverged),
         ("due now", "busy", status.due),
         ("waits", "wait", status.waiting),
         ("changed by hand", "wait", status.drifted),
         ("attached by hand", "mute", status.unlisted),
+        ("on an overlay", "mute", status.overlays),
     )
     return [ChangeRow(word, tone, each) for word, tone, changes in groups for each in changes]
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from reconvirt.cli import options, output
+from reconvirt.cli.apply_by_daemon import AnotherSource, reconcile_by_daemon
 from reconvirt.cli.exit_codes import exit_codes
+from reconvirt.cli.state import DaemonRuns, sole_writer, store_of
 from reconvirt.cli.wanted import Wanted, connected, read_source
 from reconvirt.controller.config import Config
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.history import History
-from reconvirt.controller.holds import Holds
+from reconvirt.controller.holds import HoldStore
 from reconvirt.controller.hosts.house import House
+from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.logs import configure
 from reconvirt.controller.outcome import Outcome, Phase
-from reconvirt.controller.state_store import StateStore
 from reconvirt.controller.surroundings import surroundings_of
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
@@ -65,18 +68,44 @@ def apply(
     *,
     verbose: bool,
 ) -> None:
-    """Converge once: bring the virtual servers to what their manifests want."""
+    """Converge once: bring the virtual servers to what their manifests want.
+
+    One process at a time does that to a libvirt. Where a daemon runs that has the same manifests,
+    it is asked to do it, and waited for; beside one that has others it is refused.
+    """
     config = options.read_config(config_file, desired=desired, connect=connect)
     configure(config.log_format, sys.stderr, "info" if verbose else "critical")
     wanted = read_source(config, options.read_config(config_file))
     chosen = wanted.select(names)
     began = time.monotonic()
-    with connected(config.connect) as hypervisor:
-        outcomes = _converge(hypervisor, chosen, config, timeout, form=form, wanted=wanted)
-        calls = hypervisor.calls
-    problems = wanted.snapshot.problems
-    _print(outcomes, problems, form, wanted.snapshot.revision, calls, time.monotonic() - began)
+    revision, problems = wanted.snapshot.revision, wanted.snapshot.problems
+    try:
+        with connected(config.connect) as hypervisor, sole_writer(config, hypervisor, "apply"):
+            outcomes: Sequence[Mapping[str, Any]] = [
+                output.outcome_value(each)
+                for each in _converge(hypervisor, chosen, config, timeout, form=form, wanted=wanted)
+            ]
+            calls = hypervisor.calls
+    except DaemonRuns as refusal:
+        outcomes = _ask(refusal, revision, chosen, timeout)
+        # The daemon's own, of which each step is one.
+        calls = Calls(0, sum(len(each["steps"]) for each in outcomes))
+    _print(outcomes, problems, form, revision, calls, time.monotonic() - began)
     context.exit(_exit_code(outcomes, failed=bool(problems)))
+
+
+def _ask(
+    refusal: DaemonRuns, revision: str, chosen: Iterable[str], timeout: float
+) -> list[Mapping[str, Any]]:
+    """Have the daemon do it, if it has the same manifests.
+
+    Raises:
+        DaemonRuns: it has not, or cannot be asked.
+    """
+    try:
+        return reconcile_by_daemon(refusal.daemon, revision, chosen, timeout)
+    except AnotherSource as other:
+        raise DaemonRuns(refusal.daemon, "apply", str(other)) from other
 
 
 def _converge(
@@ -108,15 +137,17 @@ def _converge(
     def wake(name: str) -> None:
         engine.hint(name)
 
-    store = StateStore(config.state_directory)
+    store = store_of(config)
     house = House(config, store, wake, lambda _name, _progress: None, history)
     house.take(wanted.inventory.hosts)
-    holds = Holds(config.state_directory / "holds.json")
+    holds = HoldStore(store)
+    images = ImageRecord(store)
     around = surroundings_of(config, holds, history, house.placement, lambda: wanted.desired)
+    house.migrations.guard = around.guard
     engine = Engine(
         lambda: hypervisor,
         workers=config.workers,
-        surroundings=replace(around, afar=house.afar),
+        surroundings=replace(around, afar=house.afar, images=images),
         most_starts=config.most_starts,
         on_outcome=on_outcome,
     )
@@ -134,6 +165,7 @@ def _converge(
                 changed.wait(left)
         house.stop()
         engine.stop()
+        images.flush()
     missing = [name for name in chosen if name not in settled]
     return [settled[name] for name in chosen if name in settled] + [
         Outcome(name, Phase.FAILED, "libvirt did not answer in time", Plan(name))
@@ -165,7 +197,7 @@ def _progress(total: int, form: str) -> Iterator[Callable[[int], None]]:
 
 
 def _print(
-    outcomes: list[Outcome],
+    outcomes: Sequence[Mapping[str, Any]],
     problems: tuple[Problem, ...],
     form: str,
     revision: str,
@@ -178,7 +210,7 @@ def _print(
                 "revision": revision,
                 "calls": {"reading": calls.reading, "writing": calls.writing},
                 "seconds": round(seconds, 3),
-                "virtualServers": [output.outcome_value(each) for each in outcomes],
+                "virtualServers": outcomes,
                 "problems": output.problems_value(problems),
             }
         )
@@ -187,17 +219,17 @@ def _print(
     printer = output.console()
     rows = output.table("NAME", "STATUS", "STEPS", "MESSAGE")
     for each in outcomes:
-        steps = ", ".join(step.action.verb for step in each.steps)
-        texts = output.cell(each.name), output.styled(each.phase), steps or "-"
-        rows.add_row(*texts, output.cell(each.message))
+        steps = ", ".join(step["action"] for step in each["steps"])
+        texts = output.cell(each["name"]), output.styled(Phase(each["phase"])), steps or "-"
+        rows.add_row(*texts, output.cell(each["message"]))
     printer.print(rows)
-    changed = sum(1 for each in outcomes if each.steps)
+    changed = sum(1 for each in outcomes if each["steps"])
     printer.print(f"{len(outcomes)} virtual servers, {changed} changed, in {seconds:.1f} s")
 
 
-def _exit_code(outcomes: list[Outcome], *, failed: bool) -> int:
+def _exit_code(outcomes: Sequence[Mapping[str, Any]], *, failed: bool) -> int:
     good = {Phase.CONVERGED, Phase.WAITING_FOR_RESTART, Phase.ELSEWHERE}
-    if failed or any(each.phase not in good for each in outcomes):
+    phases = [Phase(each["phase"]) for each in outcomes]
+    if failed or not good.issuperset(phases):
         return FAILED
-    waiting = any(each.phase is Phase.WAITING_FOR_RESTART for each in outcomes)
-    return WAITING if waiting else CONVERGED
+    return WAITING if Phase.WAITING_FOR_RESTART in phases else CONVERGED

@@ -18,6 +18,13 @@ from reconvirt.controller.desk import Unknown
 Answer = TypeVar("Answer")
 
 
+def is_named(*options: str) -> bool:
+    """Whether one of the options is on the command line, and not in a file or the environment."""
+    context = click.get_current_context()
+    sources = (context.get_parameter_source(each) for each in options)
+    return ParameterSource.COMMANDLINE in sources
+
+
 def ask(
     config: Config,
     name: str | None,
@@ -37,13 +44,7 @@ def ask(
     Raises:
         Failure: nobody can answer.
     """
-    context = click.get_current_context()
-    named = [
-        option
-        for option in ("desired", "connect")
-        if context.get_parameter_source(option) is ParameterSource.COMMANDLINE
-    ]
-    if not named:
+    if not is_named("desired", "connect"):
         try:
             return from_daemon(Client(config.socket.path))
         except NoDaemon:

@@ -28,10 +28,12 @@ from reconvirt.controller.outcome import Phase
 
 _CHANGES = {
     "refused": "Refused",
+    "diverged": "Moved to another source, and left there",
     "due": "Due now",
     "waiting": "Waits for a restart or for the guest",
     "drifted": "Changed by hand",
     "unlisted": "Attached by hand",
+    "overlays": "On an overlay of the stated image",
 }
 
 

@@ -85,6 +85,8 @@ def _print_notices(fleet: Fleet) -> None:
         allowed = f"; allowed: {each['allowed']}" if each["allowed"] else ""
         text = output.cell(f"{place}: {field}{each['message']}{allowed}")
         printer.print(f"[red]error[/] {text}", soft_wrap=True)
+    for text in fleet.get("state_problems", ()):
+        printer.print(f"[red]error[/] {output.cell(text)}", soft_wrap=True)
     if fleet["prune_held"]:
         text = f"pruning is held: {output.cell(fleet['prune_held'])}"
         advice = "'reconvirt approve prune' lets those go whose manifests are gone"

@@ -11,12 +11,13 @@ import click
 from reconvirt.cli import options, output
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
-from reconvirt.cli.wanted import Wanted, read_source
+from reconvirt.cli.state import store_of
+from reconvirt.cli.wanted import Wanted, read_source, refuse_other_state
 from reconvirt.controller.config import Config
 from reconvirt.controller.hosts.fences import Fence, Fences
 from reconvirt.controller.hosts.known_hosts import KnownHost, KnownHosts
 from reconvirt.controller.hosts.resync import remains
-from reconvirt.controller.state_store import StateStore, Unreadable
+from reconvirt.controller.state_store import Unreadable
 from reconvirt.hypervisor.errors import HypervisorError
 from reconvirt.hypervisor.moving import Host
 
@@ -72,6 +73,7 @@ def fenced(
     runs on two hosts destroys its disks. It holds on this host until the other one answers again.
     """
     config = options.read_config(config_file, desired=desired, connect=connect)
+    refuse_other_state(config)
     if name == config.own_host:
         raise Failure(f"{name} is this host")
     known, _ = _read(config, read_source(config))
@@ -80,9 +82,9 @@ def fenced(
         click.confirm(f"Is {name} off, or cut from network and storage, for sure?", abort=True)
     try:
         fence = Fence(reason, getpass.getuser(), time.time())
-        Fences(StateStore(config.state_directory)).add(found, fence)
-    except (OSError, Unreadable) as error:
-        raise Failure(f"it cannot be kept: {error}") from error
+        Fences(store_of(config)).add(found, fence)
+    except OSError as error:
+        raise Failure(f"it cannot be stored: {error}") from error
     output.console().print(f"{name} counts as off until it answers again")
 
 
@@ -106,6 +108,7 @@ def remove(
     """
     config = options.read_config(config_file, desired=desired, connect=connect)
     wanted = read_source(config)
+    refuse_other_state(config)
     known, fences = _read(config, wanted)
     found = _find(known, name)
     if found.described:
@@ -114,18 +117,18 @@ def remove(
         raise Failure(f"{why}\nIf it is off for sure, say so first: 'reconvirt host fenced {name}'")
     if not yes:
         click.confirm(f"Forget {name}? It must never run one of our servers again.", abort=True)
-    store = StateStore(config.state_directory)
+    store = store_of(config)
     try:
         KnownHosts(store, config.own_host).forget(found.uri)
         Fences(store).release(name)
-    except (OSError, Unreadable) as error:
+    except OSError as error:
         raise Failure(f"it cannot be kept: {error}") from error
     output.console().print(f"{name} is not asked any more")
 
 
 def _read(config: Config, wanted: Wanted) -> tuple[tuple[KnownHost, ...], Fences]:
     """All known hosts, those of the manifests included, and the fences."""
-    store = StateStore(config.state_directory)
+    store = store_of(config)
     known = KnownHosts(store, config.own_host)
     known.describe(wanted.inventory.hosts)
     try:

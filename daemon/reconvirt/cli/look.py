@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from reconvirt.api.answering import answer_description
 from reconvirt.api.answers import DescriptionAnswer
-from reconvirt.cli.wanted import Wanted, read_holds, read_source, survey
+from reconvirt.cli.state import read_holds
+from reconvirt.cli.wanted import Wanted, read_source, survey
 from reconvirt.controller.config import Config
 from reconvirt.controller.desk import Description, Unknown
 from reconvirt.controller.evaluate import find_observed
@@ -108,9 +109,13 @@ def look(config: Config, name: str | None = None) -> Look:
     book.describe(prune_held=verdict.reason)
     for key, standing in standings.items():
         if name in (None, key):
-            seen = observed[key]
-            outcome = Outcome(key, standing.phase, standing.message, Plan(key), observed=seen)
-            book.update(outcome, figures=figures_of(seen), hold=holds.get(key))
+            seen, hold = observed[key], holds.find(observed[key].uuid, key)
+            outcome = Outcome(
+                *(key, standing.phase, standing.message, Plan(key)),
+                observed=seen,
+                hold=None if hold is None else str(hold),
+            )
+            book.update(outcome, figures=figures_of(seen), hold=hold)
     return Look(book.fleet(), wanted, observed)
 
 

@@ -10,12 +10,16 @@ from pathlib import Path
 import click
 
 from reconvirt.cli import options, output
+from reconvirt.cli.asking import is_named
+from reconvirt.cli.client import Client, NoDaemon, one
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.failure import Failure
-from reconvirt.cli.wanted import Wanted, read_source
+from reconvirt.cli.state import daemon_of, store_of
+from reconvirt.cli.wanted import Wanted, connected, read_source
+from reconvirt.controller.config import Config
+from reconvirt.controller.hosts.abort import abort_migration
 from reconvirt.controller.hosts.migration_journal import MigrationJournal
 from reconvirt.controller.hosts.report import same_host
-from reconvirt.controller.state_store import StateStore, Unreadable
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.migration import Finding, already_there, copied_images, make_order
@@ -32,6 +36,7 @@ REFUSED = 1
 @click.option("--check", is_flag=True, help="Tell what stands against moving it to this host.")
 @click.option("--abort", is_flag=True, help="End the migration that runs; it goes on here.")
 @options.settings
+@options.socket_option
 @options.output_option("table", "json")
 @click.pass_context
 @exit_codes(
@@ -44,6 +49,7 @@ def migrate(
     desired: Path | None,
     connect: str | None,
     config_file: Path | None,
+    socket: Path | None,
     form: str,
     *,
     check: bool,
@@ -52,13 +58,14 @@ def migrate(
     """Look whether a virtual server can be moved, or end a migration.
 
     It is moved by its manifest: state another spec.host. What was ended stays here until its
-    manifest changes, or 'reconvirt reconcile NAME' has it tried again.
+    manifest changes, or 'reconvirt reconcile NAME' has it tried again. The daemon is asked to end
+    it; where none runs, libvirt is.
     """
     if check == abort:
         raise click.UsageError("state --check NAME HOST, or --abort NAME")
-    config = options.read_config(config_file, desired=desired, connect=connect)
+    config = options.read_config(config_file, desired=desired, connect=connect, socket__path=socket)
     if abort:
-        _abort(name, config.connect, MigrationJournal(StateStore(config.state_directory)))
+        _abort(name, config, form)
         return
     wanted = read_source(config)
     findings = check_move(wanted, name, host or "", config.connect)
@@ -72,20 +79,42 @@ def migrate(
     context.exit(REFUSED if findings else 0)
 
 
-def _abort(name: str, uri: str, journal: MigrationJournal) -> None:
-    told = f"{name}: its migration is being ended"
-    try:
-        journal.request_abort(name, end=True)
-    except (OSError, Unreadable) as error:
-        told += f"; the daemon may try it again, as it cannot be told who has ended it: {error}"
-    try:
-        with _opened(uri) as here:
-            here.abort_migration(name)
-    except Failure:
-        with suppress(OSError, Unreadable):
-            journal.request_abort(name, end=False)
-        raise
-    output.console().print(told, soft_wrap=True)
+def _abort(name: str, config: Config, form: str) -> None:
+    message = None
+    if not is_named("connect"):
+        with suppress(NoDaemon):
+            message = _ask_to_abort(name, config.socket.path)
+    if message is None:
+        message = _abort_at_libvirt(name, config)
+    if form == "json":
+        output.print_json({"message": message})
+    else:
+        output.console().print(output.cell(message), soft_wrap=True)
+
+
+def _ask_to_abort(name: str, socket: Path) -> str:
+    return str(Client(socket).send("DELETE", one(name, "migration"))["message"])
+
+
+def _abort_at_libvirt(name: str, config: Config) -> str:
+    """Have the daemon of this libvirt end it, wherever it listens; where none runs, libvirt."""
+    with connected(config.connect) as hypervisor:
+        daemon = daemon_of(config, hypervisor)
+        if daemon is not None:
+            try:
+                return _ask_to_abort(name, Path(daemon.socket))
+            except NoDaemon as absent:
+                raise Failure(
+                    f"{daemon} must be asked, or it tries the migration again; but {absent}"
+                ) from absent
+        try:
+            abort_migration(config.connect, name, MigrationJournal(store_of(config)))
+        except OSError as error:
+            raise Failure(
+                f"{name}: its migration is not ended: it cannot be stored that it shall not be "
+                f"tried again: {error}"
+            ) from error
+    return f"{name}: its migration is being ended"
 
 
 def tell_findings(plan: Plan, wanted: Wanted, uri: str) -> Plan:

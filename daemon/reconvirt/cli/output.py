@@ -23,6 +23,7 @@ STYLES = {
     Phase.WAITING: "cyan",
     Phase.STALLED: "red",
     Phase.DRIFTED: "yellow",
+    Phase.DIVERGED: "red",
     Phase.HELD: "magenta",
     Phase.NO_ANSWER: "red",
     Phase.REFUSED: "red",
@@ -131,6 +132,8 @@ def plan_value(plan: Plan) -> dict[str, Any]:
         "refused": [change_value(each) for each in plan.refused],
         "drifted": [change_value(each) for each in plan.drifted],
         "unlisted": [change_value(each) for each in plan.unlisted],
+        "diverged": [change_value(each) for each in plan.diverged],
+        "overlays": [change_value(each) for each in plan.overlays],
     }
 
 
@@ -145,4 +148,6 @@ def outcome_value(outcome: Outcome) -> dict[str, Any]:
         "refused": [change_value(each) for each in outcome.plan.refused],
         "drifted": [change_value(each) for each in outcome.plan.drifted],
         "unlisted": [change_value(each) for each in outcome.plan.unlisted],
+        "diverged": [change_value(each) for each in outcome.plan.diverged],
+        "overlays": [change_value(each) for each in outcome.plan.overlays],
     }

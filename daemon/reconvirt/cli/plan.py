@@ -99,7 +99,8 @@ def _print(
     output.print_problems(problems)
     printer = output.console()
     due = [each for each in outcomes if not each.plan.empty or _is_refused(each)]
-    for each in [each for each in outcomes if each in due or each.plan.unlisted]:
+    noted = [each for each in outcomes if each.plan.unlisted or each.plan.overlays]
+    for each in [each for each in outcomes if each in due or each in noted]:
         _print_plan(each, printer)
         if each.name in diffs:
             printer.print(Syntax(diffs[each.name], "diff", background_color="default"))
@@ -134,9 +135,14 @@ def _print_plan(outcome: Outcome, printer: Console) -> None:
         rows.add_row(
             "-", *texts, "[yellow]reported only[/]", "changed by hand; policy.drift: report"
         )
-    for change in each.unlisted:
-        texts = (output.cell(text) for text in (change.field, change.old, change.new))
-        rows.add_row("-", *texts, "[magenta]unlisted[/]", output.cell(change.reason))
+    for word, changes in (
+        ("[red]diverged[/]", each.diverged),
+        ("[magenta]unlisted[/]", each.unlisted),
+        ("[dim]overlay[/]", each.overlays),
+    ):
+        for change in changes:
+            texts = (output.cell(text) for text in (change.field, change.old, change.new))
+            rows.add_row("-", *texts, word, output.cell(change.reason))
     if rows.row_count:
         printer.print(rows)
     printer.print()

@@ -9,9 +9,11 @@ import click
 
 from reconvirt.cli import options
 from reconvirt.cli.exit_codes import exit_codes
+from reconvirt.cli.failure import Failure
 from reconvirt.controller.config import Config, load_config
 from reconvirt.controller.daemon import Daemon
 from reconvirt.controller.logs import configure
+from reconvirt.controller.process_lock import LockFailed, holder_of, state_lock
 
 
 @click.command()
@@ -35,15 +37,17 @@ from reconvirt.controller.logs import configure
 @exit_codes(
     {
         0: "ended by a signal, in good order",
-        1: "the configuration cannot be used; the message says why",
+        1: "the configuration cannot be used, or another process has the libvirt or the state "
+        "directory in use; the message says why",
     }
 )
 def run(config_file: Path | None, **overrides: object) -> None:
     """Run the daemon: keep the virtual servers as the manifests say.
 
     SIGTERM ends it after the step in hand; virtual servers run on. SIGHUP reads manifests and
-    configuration again. Beside that it serves the commands get, describe and so on at its socket,
-    and a status page for browsers on this host.
+    configuration again. Only one daemon runs for each libvirt and each state directory: another
+    one ends at once, and says which process is the first. Beside that it serves the commands get,
+    describe and so on at its socket, and a status page for browsers on this host.
     """
     from reconvirt.api.server import Server  # noqa: PLC0415 - slow to load, only for the daemon
 
@@ -55,6 +59,13 @@ def run(config_file: Path | None, **overrides: object) -> None:
         return fresh
 
     configure(config.log_format, sys.stderr, config.log_level)
-    daemon = Daemon(config, read_again)
-    with Server(daemon.desk, config):
-        daemon.run()
+    lock = state_lock(config)
+    try:
+        lock.take(holder_of(config, "run"))
+        daemon = Daemon(config, read_again)
+        with Server(daemon.desk, config):
+            daemon.run()
+    except LockFailed as failed:
+        raise Failure(str(failed)) from failed
+    finally:
+        lock.release()

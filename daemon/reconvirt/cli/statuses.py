@@ -19,6 +19,8 @@ _CONDITIONS = {
     Kind.STALLED: "red",
     Kind.RESTART_REQUIRED: "yellow",
     Kind.DRIFTED: "yellow",
+    Kind.DIVERGED: "red",
+    Kind.OVERLAY: "dim",
     Kind.HELD: "magenta",
     Kind.RECONCILING: "cyan",
     Kind.MIGRATING: "cyan",

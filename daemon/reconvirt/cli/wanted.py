@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from reconvirt.cli.failure import Failure
+from reconvirt.cli.state import daemon_of, read_holds, store_of
 from reconvirt.controller.config import Config
 from reconvirt.controller.evaluate import evaluate, find_observed
-from reconvirt.controller.holds import Holds
 from reconvirt.controller.hosts.known_hosts import KnownHosts
+from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.outcome import Outcome
 from reconvirt.controller.prune import Includes
 from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.source.choice import make_source
 from reconvirt.controller.source.tree import newest_change, read_paths
-from reconvirt.controller.state_store import StateStore, Unreadable
+from reconvirt.controller.state_store import Document, Unreadable
 from reconvirt.controller.surroundings import counts_here, find_hold
 from reconvirt.domain.changes import Change
 from reconvirt.domain.desired import Desired, desire
+from reconvirt.domain.image_plan import Images, KnownImages
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.placing import NO_INVENTORY, Inventory
 from reconvirt.hypervisor.connection import Hypervisor
@@ -77,11 +79,12 @@ def read_source(config: Config, configured: Config | None = None) -> Wanted:
     Raises:
         Failure: there is no such file or directory.
     """
+    store = store_of(config)
     if config.source.git is not None:
-        source = make_source(config)
+        source = make_source(config, store)
         return replace(_wanted(source.read(), config), includes=source.includes)
     single = configured is not None and config.desired.is_file()
-    hosts = make_source(configured).read().hosts if configured is not None and single else {}
+    hosts = make_source(configured, store).read().hosts if configured and single else {}
     return read_wanted(config.desired, config=config, hosts=hosts)
 
 
@@ -128,7 +131,7 @@ def _wanted(snapshot: Snapshot, config: Config) -> Wanted:
 def _knows_others(config: Config) -> bool:
     """Whether another host was ever known here, as far as we may read it."""
     try:
-        return bool(KnownHosts(StateStore(config.state_directory), config.own_host).others())
+        return bool(KnownHosts(store_of(config), config.own_host).others())
     except Unreadable:
         return True
 
@@ -154,6 +157,26 @@ def connected(uri: str) -> Iterator[Hypervisor]:
         raise Failure(f"libvirt at {uri}: {error}") from error
     finally:
         hypervisor.close()
+
+
+def refuse_other_state(config: Config) -> None:
+    """See that the daemon of this libvirt, if one runs, has our state directory.
+
+    Raises:
+        Failure: it has another one, and would not know of what is stored in ours.
+    """
+    daemon = daemon_of(config)
+    if daemon is None:
+        # Without libvirt no daemon can work; what is stored counts when it is back.
+        with suppress(Failure), connected(config.connect) as hypervisor:
+            daemon = daemon_of(config, hypervisor)
+    ours = str(config.state_directory.absolute())
+    if daemon is not None and daemon.state_directory not in ("", ours):
+        raise Failure(
+            f"{daemon} keeps the virtual servers of this libvirt, and its state is in "
+            f"{daemon.state_directory}, not in {ours}: it would not know of this\n"
+            "Call this with the daemon's configuration (--config)."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +211,16 @@ def survey(config: Config, wanted: Wanted, chosen: Mapping[str, Desired], *, all
         outcomes: dict[str, Outcome] = {}
         for name, desired in chosen.items():
             resolved, host = hypervisor.look_around(desired, config.rules)
-            hold = find_hold(holds, desired)
+            seen = find_observed(desired, observed)
+            hold = find_hold(holds, desired, seen)
             outcomes[name] = evaluate(
                 resolved,
-                find_observed(desired, observed),
-                replace(host, overdrawn=too_much.get(name, ())),
+                seen,
+                replace(
+                    host,
+                    overdrawn=too_much.get(name, ()),
+                    known_images=read_known_images(config, host.images),
+                ),
                 inventory=wanted.inventory,
                 hold=None if hold is None else str(hold),
             )
@@ -217,10 +245,12 @@ def find_overdrawn(wanted: Wanted, config: Config, hypervisor: Hypervisor | None
     return overdrawn(wanted.desired, config.rules.totals, sizes, counts)
 
 
-def read_holds(config: Config) -> Holds:
-    """Which virtual servers are left alone, as far as we may read it."""
-    file = config.state_directory / "holds.json"
-    return Holds(file if os.access(file, os.R_OK) else None)
+def read_known_images(config: Config, images: Images) -> KnownImages:
+    """Which images were there once, as far as any of these is missing."""
+    file = config.state_directory / Document.IMAGES
+    if file.exists() and not os.access(file, os.R_OK):
+        return KnownImages(problem=f"you may not read {file}")
+    return ImageRecord(store_of(config)).known(images)
 
 
 def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Mapping[str, Observed]:

@@ -29,6 +29,10 @@ class Kind(StrEnum):
     """Changes wait for a restart."""
     DRIFTED = "Drifted"
     """Something was changed by hand."""
+    DIVERGED = "Diverged"
+    """A disk was moved to another source, and is left there."""
+    OVERLAY = "Overlay"
+    """A disk is on an overlay of the stated image, as after a snapshot; that is in sync."""
     HELD = "Held"
     """It is left alone on purpose."""
     PAUSED = "Paused"
@@ -62,6 +66,7 @@ class Condition:
 
 REASONS = {
     Phase.DRIFTED: "Drifted",
+    Phase.DIVERGED: "Diverged",
     Phase.CONVERGED: "Converged",
     Phase.WAITING_FOR_RESTART: "RestartRequired",
     Phase.WAITING_FOR_GUEST: "WaitingForGuest",
@@ -115,6 +120,10 @@ def _conditions(outcome: Outcome, now: float) -> Iterator[Condition]:
         yield Condition(Kind.RESTART_REQUIRED, True, "ChangesWait", told, now)
     if drift := (*outcome.plan.drifted, *outcome.plan.unlisted):
         yield Condition(Kind.DRIFTED, True, "ChangedByHand", describe_changes(drift), now)
+    if moved := outcome.plan.diverged:
+        yield Condition(Kind.DIVERGED, True, "SourceMoved", describe_sources(moved), now)
+    if overlays := outcome.plan.overlays:
+        yield Condition(Kind.OVERLAY, True, "OnOverlay", describe_sources(overlays), now)
     if outcome.hold is not None:
         yield Condition(Kind.HELD, True, "HeldOnPurpose", outcome.hold, now)
     if outcome.other_host:
@@ -143,6 +152,14 @@ def paused_because(reason: str) -> str:
 def describe_changes(changes: Iterable[Change]) -> str:
     """Changes as one sentence: each field with old and new value."""
     return "; ".join(f"{each.field}: {_word(each.old)} → {_word(each.new)}" for each in changes)
+
+
+def describe_sources(changes: Iterable[Change]) -> str:
+    """Disks that are not where they are stated: where each is, where it is stated, and why."""
+    return "; ".join(
+        f"{each.field}: at {each.old}, its manifest states {_word(each.new)}: {each.reason}"
+        for each in changes
+    )
 
 
 def _word(value: object) -> str:

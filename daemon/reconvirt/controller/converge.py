@@ -30,6 +30,8 @@ from reconvirt.hypervisor.schema_check import guilty_pieces
 
 _MOST_STEPS = 256
 _MOST_OUTDATED = 5
+RECHECK_SECONDS = 30.0
+"""When it is seen again whether storage is there, or free, of which no event tells."""
 
 _log = structlog.get_logger(__name__)
 
@@ -103,7 +105,10 @@ class Convergence:
             return self._failure(*self._failed.values())
         now, memory, plan = self.clock(), self._view.memory, self._view.plan
         phase, message = settle(plan, memory.requests.complaint(plan.steps, now))
-        return self._outcome(phase, message, again=memory.look_again(plan.steps, now))
+        again = memory.look_again(plan.steps, now)
+        if plan.recheck:
+            again = RECHECK_SECONDS if again is None else min(again, RECHECK_SECONDS)
+        return self._outcome(phase, message, again=again)
 
     def _take_all(self) -> Outcome | None:
         """Take the steps that are due, observing again after each; the outcome if one must wait.

@@ -19,9 +19,11 @@ from reconvirt.controller.engine import Engine
 from reconvirt.controller.fleet import FleetView
 from reconvirt.controller.glance import Glances
 from reconvirt.controller.history import History
-from reconvirt.controller.holds import Holds
+from reconvirt.controller.holds import Hold, HoldStore
 from reconvirt.controller.hosts.house import House
+from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.process_lock import LockFailed, SoleWriter
 from reconvirt.controller.prune import Standing, Verdict
 from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.service import Service, State
@@ -31,8 +33,11 @@ from reconvirt.controller.status import StatusBook
 from reconvirt.controller.surroundings import find_hold, surroundings_of
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.show import figures_of
+from reconvirt.hypervisor.connection import Hypervisor
+from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError
 from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
+from reconvirt.manifest.identity import derive_uuid
 from reconvirt.manifest.model import Manifest, Snapshot
 from reconvirt.manifest.problem import Problem
 from reconvirt.metrics.service import MetricsService
@@ -60,9 +65,12 @@ class Daemon:
         self._history = History()
         self._book = StatusBook()
         self._store = StateStore(config.state_directory)
-        self._holds = Holds(config.state_directory / "holds.json")
-        self._source = make_source(config, keep=True)
-        self._link = Link(config.connect, self._connected, self._heard)
+        self._images = ImageRecord(self._store)
+        self._holds = HoldStore(self._store)
+        self._source = make_source(config, self._store, keep=True)
+        self._link = Link(config.connect, self._connected, self._heard, self._admit)
+        self._writer = SoleWriter(config)
+        self._fatal: LockFailed | None = None
         self._house = House(
             config,
             self._store,
@@ -78,11 +86,21 @@ class Daemon:
             lambda: self._book.fleet().servers,
             lambda: len(self._pruner.verdict.held),
             lambda: (moves.seen(), moves.ended()),
+            lambda: len(self._book.fleet().state_problems),
         )
         self._metrics = MetricsService(
             config.metrics.settings, config.connect, self._fleet.status, workers=config.workers
         )
         self._fleet.observer = self._metrics.observer
+        around = surroundings_of(
+            config,
+            self._holds,
+            self._history,
+            self._house.placement,
+            lambda: self._engine.wanted,
+            lambda: self._pruner.decision,
+        )
+        moves.guard = around.guard
         self._engine = Engine(
             self._link.current,
             workers=config.workers,
@@ -91,16 +109,7 @@ class Daemon:
             on_down=self._down,
             on_outcome=self._publish,
             surroundings=replace(
-                surroundings_of(
-                    config,
-                    self._holds,
-                    self._history,
-                    self._house.placement,
-                    lambda: self._engine.wanted,
-                    lambda: self._pruner.decision,
-                ),
-                on_step=self._book.step,
-                afar=self._house.afar,
+                around, on_step=self._book.step, images=self._images, afar=self._house.afar
             ),
             observer=self._metrics.observer,
         )
@@ -110,7 +119,7 @@ class Daemon:
             self._history,
             self._prune,
             grace=config.prune_grace_seconds,
-            store=StateStore(config.state_directory),
+            store=self._store,
             includes=self._source.includes,
         )
         self._glances = Glances(
@@ -126,6 +135,7 @@ class Daemon:
             hypervisor=self._link.current,
             manifests=lambda: {name: each[0] for name, each in self._manifests.items()},
             poke_source=self._source.poke,
+            abort_migration=self._house.abort_migration,
         )
         self._service = Service(
             self._state,
@@ -138,7 +148,11 @@ class Daemon:
         )
 
     def run(self) -> None:
-        """Run until SIGTERM or SIGINT; the step in hand is finished first."""
+        """Run until SIGTERM or SIGINT; the step in hand is finished first.
+
+        Raises:
+            LockFailed: another process is the writer of this libvirt; nothing was written.
+        """
         threads = [
             threading.Thread(target=self._link.run, name="libvirt-link"),
             threading.Thread(target=self._follow_source, name="source"),
@@ -164,11 +178,14 @@ class Daemon:
                     self._pruner.poke()
                     self._house.stop()
                     self._engine.stop()
+                    self._images.flush()
                     self._link.stop()
                     self._metrics.stop()
                     for thread in threads:
                         thread.join()
                 _log.info("stopped")
+        if self._fatal is not None:
+            raise self._fatal
 
     def _steer(self) -> None:
         while not self._stop.is_set():
@@ -179,7 +196,22 @@ class Daemon:
                 self._reload = False
                 with self._service.reloading():
                     self._reload_all()
+            self._report_state()
             self._service.tick()
+
+    def _report_state(self) -> None:
+        """Say which files of the state directory cannot be read, and when they can again."""
+        problems, before = self._store.problems(), self._book.fleet().state_problems
+        if problems == before:
+            return
+        self._book.describe(state_problems=problems)
+        for problem in problems:
+            if problem not in before:
+                self._history.tell("", "StateUnreadable", problem, level="error")
+        if not problems:
+            self._history.tell("", "StateReadable", "all files of the state can be read again")
+        # What was refused for it need not be any more.
+        self._engine.look_at_all()
 
     def _state(self) -> State:
         return State(
@@ -241,6 +273,8 @@ class Daemon:
             held_at_last_good=sorted(snapshot.retained),
         )
         wanted = {name: desired for name, (_, desired) in manifests.items()}
+        # Before any of these manifests can be gone.
+        self._holds.note_annotations({n: (d.expected_uuid, d.hold) for n, d in wanted.items()})
         moved = self._house.take(snapshot.hosts)
         # First, so that a manifest that is back cancels what is still to be done about its loss.
         self._pruner.want(snapshot, wanted)
@@ -250,15 +284,37 @@ class Daemon:
             self._engine.look_at_all()
         self._pruner.poke()
 
+    def _bind_holds(self) -> None:
+        """Have holds follow their virtual servers when these are renamed in libvirt."""
+        if self._holds.empty:
+            return
+        with contextlib.suppress(HypervisorError):
+            self._holds.observed(self._link.current().names_by_uuid())
+
     def _look_at_all(self) -> None:
         self._engine.look_at_all()
 
     def _hint(self, name: str) -> None:
         self._engine.hint(name)
 
+    def _admit(self, hypervisor: Hypervisor) -> None:
+        """Be the only writer of the libvirt that was connected to, or end.
+
+        Raises:
+            HypervisorDown: another process is.
+        """
+        try:
+            self._writer.admit(hypervisor.instance())
+        except LockFailed as error:
+            self._fatal = error
+            self._stop.set()
+            self._wake.set()
+            raise HypervisorDown(str(error)) from error
+
     def _connected(self) -> None:
         # Events were missed while there was no connection.
         self._book.describe(connected=True)
+        self._bind_holds()
         self._engine.look_at_all()
         self._pruner.poke()
 
@@ -274,14 +330,17 @@ class Daemon:
             self._pruner.poke()
 
     def _prune(self, standings: Mapping[str, Standing], verdict: Verdict) -> None:
+        self._bind_holds()
         self._book.describe(prune_held=verdict.reason)
         self._engine.prune(standings, verdict.pruned)
         for name in self._book.fleet().servers.keys() - standings.keys() - self._manifests.keys():
             self._book.remove(name)
 
     def _publish(self, outcome: Outcome) -> None:
+        hold, known = self._find_hold(outcome), self._manifests.get(outcome.name)
+        if known is None and hold is not None:
+            outcome = replace(outcome, hold=str(hold))
         self._fleet.settled(outcome)
-        known = self._manifests.get(outcome.name)
         if known is None and outcome.name not in self._engine.unwanted:
             self._pruner.poke()  # whether it is an orphan, and how it is, is found there
             return
@@ -294,11 +353,17 @@ class Daemon:
         self._book.update(
             outcome,
             figures=figures_of(outcome.observed),
-            hold=find_hold(self._holds, known[1]) if known else self._holds.get(outcome.name),
+            hold=hold,
             manifest=str(manifest.position) if manifest else "",
             labels=manifest.labels if manifest else {},
             next_look=None if delay is None else time.time() + delay,
         )
+
+    def _find_hold(self, outcome: Outcome) -> Hold | None:
+        name, observed = outcome.name, outcome.observed
+        if (known := self._manifests.get(name)) is not None:
+            return find_hold(self._holds, known[1], observed)
+        return self._holds.find(observed.uuid if observed else derive_uuid(name), name)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.explain import explain
 from reconvirt.controller.history import Event, History
-from reconvirt.controller.holds import Hold, Holds
+from reconvirt.controller.holds import Hold, HoldStore
 from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.status import Fleet, Status, StatusBook
 from reconvirt.domain.side_by_side import Line, lay_side_by_side
 from reconvirt.hypervisor.connection import Hypervisor
+from reconvirt.manifest.identity import derive_uuid
 from reconvirt.manifest.model import Manifest
 
 
@@ -52,11 +53,12 @@ class Desk:
         engine: Engine,
         book: StatusBook,
         history: History,
-        holds: Holds,
+        holds: HoldStore,
         pruner: Pruner,
         hypervisor: Callable[[], Hypervisor],
         manifests: Callable[[], Mapping[str, Manifest]],
         poke_source: Callable[[], None],
+        abort_migration: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._book = book
@@ -66,6 +68,7 @@ class Desk:
         self._hypervisor = hypervisor
         self._manifests = manifests
         self._poke_source = poke_source
+        self._abort_migration = abort_migration
 
     def fleet(self) -> Fleet:
         """The statuses of all virtual servers."""
@@ -125,11 +128,15 @@ class Desk:
         Raises:
             OSError: the hold cannot be kept.
         """
-        self.status(name)
-        hold = Hold(reason, who, time.time())
-        self._holds.add(name, hold)
+        status, hold = self.status(name), Hold(reason, who, time.time())
+        uuid = status.uuid or self._expected_uuid(name)
+        self._holds.add(uuid, name, hold, confirmed=status.uuid is not None)
         self._engine.look_at(name)
         return hold
+
+    def _expected_uuid(self, name: str) -> str:
+        desired = self._engine.wanted.get(name)
+        return desired.expected_uuid if desired else derive_uuid(name)
 
     def release(self, name: str, who: str) -> bool:
         """End a hold; False if there was none.
@@ -137,11 +144,25 @@ class Desk:
         Raises:
             OSError: the end cannot be kept.
         """
-        released = self._holds.release(name)
+        status = self._book.fleet().servers.get(name)
+        gone = name not in self._manifests()
+        uuid = None if status is None else status.uuid
+        released = self._holds.release(uuid, name, annotation=gone)
         if released:
             self._history.tell(name, "Released", f"by {who}")
             self._engine.look_at(name)
         return released
+
+    def abort_migration(self, name: str, who: str) -> None:
+        """End its migration; it goes on here, and stays until its manifest changes.
+
+        Raises:
+            HypervisorError: libvirt cannot end it, or none runs.
+            OSError: it cannot be stored that it shall not be tried again.
+        """
+        self.status(name)
+        self._abort_migration(name)
+        self._history.tell(name, "MigrationAborted", f"by {who}", level="warning")
 
     def approve_prune(self, who: str) -> tuple[str, ...]:
         """Let those go whose manifests are gone and that are held; their names."""

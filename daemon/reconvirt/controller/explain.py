@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from reconvirt.controller.conditions import Kind, describe_changes
 from reconvirt.controller.guide import PHASES
+from reconvirt.controller.holds import BY_MANIFEST, BY_US, Hold
 from reconvirt.controller.outcome import Phase
 from reconvirt.controller.status import Fleet, Status
 from reconvirt.domain.effects import Effect
@@ -24,7 +25,7 @@ def _sentences(status: Status, fleet: Fleet) -> Iterator[str]:
     yield f"{status.name} is {where}." if where else f"{status.name} is not defined on this host."
     if status.hold is not None:
         yield f"It is left alone: {status.hold}."
-        yield f"'reconvirt release {status.name}' ends that."
+        yield _end_of_hold(status, status.hold)
     elif status.phase is Phase.CONVERGED:
         yield f"{_sentence(status.message)} Nothing is waited for."
     elif status.phase is not Phase.WAITING_FOR_RESTART:
@@ -41,6 +42,7 @@ def _sentences(status: Status, fleet: Fleet) -> Iterator[str]:
         )
     if status.phase in _ADVISED:
         yield PHASES[status.phase].todo.format(name=status.name)
+    yield from _storage(status)
     if status.unlisted:
         names = ", ".join(each.field for each in status.unlisted)
         yield f"Attached by hand, and listed nowhere: {names}."
@@ -49,6 +51,32 @@ def _sentences(status: Status, fleet: Fleet) -> Iterator[str]:
     problems = [each for each in fleet.problems if status.name in str(each)]
     for problem in problems:
         yield f"Its manifest has a problem: {problem}."
+
+
+def _storage(status: Status) -> Iterator[str]:
+    """The disks that are not at the sources that are stated."""
+    # The message has told why of the first one already.
+    told = status.diverged[:1] if status.phase is Phase.DIVERGED else ()
+    for each in status.diverged:
+        stated = "nothing" if each.new is None else each.new
+        yield f"{each.field} is at {each.old}, and its manifest states {stated}."
+        if each not in told:
+            yield _sentence(each.reason)
+    for each in status.overlays:
+        yield f"{each.field} is at {each.old}: {each.reason}."
+
+
+def _end_of_hold(status: Status, hold: Hold) -> str:
+    if hold.who == BY_US:
+        return "Repair the file, or remove it if nothing is on hold; no restart is needed."
+    if hold.who != BY_MANIFEST:
+        return f"'reconvirt release {status.name}' ends that."
+    if status.manifest:
+        return "Take the annotation reconvirt/hold out of its manifest to end that."
+    return (
+        "Its manifest had the annotation reconvirt/hold when it was last there. It ends when the "
+        f"manifest is back without it, or by 'reconvirt release {status.name}'."
+    )
 
 
 def _sentence(text: str) -> str:

@@ -28,6 +28,7 @@ class FleetView:
         statuses: the statuses of all virtual servers by name.
         prune_held: how many are not given up although their manifests are gone.
         migrations: those that go on or have ended, and how many have ended, by how.
+        state_unreadable: how many files of the state directory cannot be read.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class FleetView:
         statuses: Callable[[], Mapping[str, Status]] = dict,
         prune_held: Callable[[], int] = int,
         migrations: Callable[[], Migrated] = lambda: ((), {}),
+        state_unreadable: Callable[[], int] = int,
     ) -> None:
         self.observer: Observer = SILENT
         self._connected = connected
         self._statuses = statuses
         self._prune_held = prune_held
         self._migrations = migrations
+        self._state_unreadable = state_unreadable
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._outcomes: dict[str, Outcome] = {}
@@ -94,7 +97,8 @@ class FleetView:
             snapshot = self._snapshot
         statuses = self._statuses()
         if snapshot is None:
-            return FleetStatus(connected=self._connected())
+            unreadable = self._state_unreadable()
+            return FleetStatus(connected=self._connected(), state_unreadable=unreadable)
         invalid = {problem.position for problem in snapshot.problems}
         return FleetStatus(
             tuple(
@@ -111,6 +115,7 @@ class FleetView:
             self._prune_held(),
             self._connected(),
             *self._migrations(),
+            state_unreadable=self._state_unreadable(),
         )
 
     def _all_converged(self, snapshot: Snapshot) -> bool:
@@ -137,6 +142,7 @@ def _managed(manifest: Manifest, status: Status | None) -> Managed:
         phase=status.phase,
         conditions={str(each.kind): each.status for each in status.conditions},
         drift=len({each.field for each in (*status.drifted, *status.unlisted)}),
+        diverged=len({each.field for each in status.diverged}),
         restart_fields=tuple(dict.fromkeys(restart)),
         held="" if status.hold is None else status.hold.reason,
     )

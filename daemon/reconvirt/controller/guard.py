@@ -22,14 +22,24 @@ from reconvirt.domain.actions import (
     Define,
     GrowImage,
     Resume,
+    SetAutostart,
     SetLifecycleAction,
     UpdateDevice,
     Wake,
 )
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
+from reconvirt.domain.disk_source import repointed
 from reconvirt.domain.evidence import EVIDENCE, Evidence, authority
 from reconvirt.domain.mark import mark_text
+from reconvirt.domain.migration_actions import (
+    AbortMigration,
+    EndLeftover,
+    ResumeAfterMigration,
+    SetMaxDowntime,
+    StartPostCopy,
+    SuspendToMigrate,
+)
 from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.connection import Hypervisor
@@ -100,6 +110,8 @@ class Call:
         basis: the observation that the plan was made from; None if there was no such domain.
         desired: what the plan was made for; None if its manifest is gone.
         orphan: what was last applied, if its manifest is gone.
+        migration: what says so where it is part of a migration that is in the journal, whatever
+            the manifest says by now; "" for anything else.
         plan: the plan that the action is a step of.
     """
 
@@ -109,8 +121,20 @@ class Call:
     basis: Observed | None
     desired: Desired | None = None
     orphan: Orphan | None = None
+    migration: str = ""
     plan: Plan = field(default_factory=lambda: Plan(""))
 
+
+_OF_A_MIGRATION = (
+    SetMaxDowntime,
+    AbortMigration,
+    StartPostCopy,
+    SuspendToMigrate,
+    ResumeAfterMigration,
+    EndLeftover,
+    SetAutostart,
+)
+"""What the journal of a migration may order."""
 
 Wanted = Callable[[], Mapping[str, Desired]]
 
@@ -155,6 +179,8 @@ class Guard:
 
     def _see_authority(self, _hypervisor: Hypervisor, call: Call) -> None:
         removal = ""
+        if call.migration and isinstance(call.action, _OF_A_MIGRATION):
+            return
         if call.desired is not None:
             if self.wanted is not None and self.wanted().get(call.name) != call.desired:
                 raise Outdated("its manifest has changed meanwhile")
@@ -173,9 +199,25 @@ class Guard:
             raise NotPlaced(why)
 
     def _see_storage(self, hypervisor: Hypervisor, call: Call) -> None:
+        if isinstance(call.action, Define):
+            self._see_jobs(hypervisor, call)
+            return
         xml = _opened_storage(call)
         if xml and (conflicts := hypervisor.storage_conflicts(call.uuid, xml)):
             raise StorageInUse("; ".join(conflicts))
+
+    def _see_jobs(self, hypervisor: Hypervisor, call: Call) -> None:
+        """No disk is pointed at another source under a block job."""
+        basis, action = call.basis, call.action
+        if basis is None or basis.live is None or not isinstance(action, Define):
+            return
+        moved = repointed(basis.config, action.xml)
+        for disk in hypervisor.block_jobs(call.uuid) if moved else ():
+            if disk in moved:
+                raise StorageInUse(
+                    f"a block job works on {disk}, and it is not pointed at another source before "
+                    f"that has ended: 'virsh blockjob {call.name} {disk}' shows it"
+                )
 
     def _see_restartable(self, hypervisor: Hypervisor, call: Call) -> None:
         """What a later start needs is shown before anything is ended for it."""

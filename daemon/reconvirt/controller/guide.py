@@ -54,6 +54,22 @@ KINDS: Mapping[Kind, Advice] = {
         "Take it over into the manifest, undo it, or state `policy: {{drift: correct}}` or "
         "`{{unlisted: detach}}`.",
     ),
+    Kind.DIVERGED: Advice(
+        "A disk that the guest writes to is not at the source that its manifest states, or a block "
+        "job works on it: a snapshot, a block copy, a commit or a person has moved it. It is left "
+        "there: another source would give the guest other content than it has written. Nothing is "
+        "restarted for it; other changes go on.",
+        "To accept it, state in the manifest the source that it has now. To go back, merge an "
+        "overlay with `virsh blockcommit {name} DISK --active --pivot`, or copy it with "
+        "`virsh blockcopy {name} DISK PATH --pivot`. A block job ends by itself, or with "
+        "`virsh blockjob {name} DISK --pivot` or `--abort`.",
+    ),
+    Kind.OVERLAY: Advice(
+        "A disk is on an overlay whose chain leads to the image that its manifest states, as after "
+        "`virsh snapshot-create-as --disk-only`. That is in sync; no image is grown meanwhile.",
+        "Nothing. `virsh blockcommit {name} DISK --active --pivot` merges it when it is needed no "
+        "more.",
+    ),
     Kind.HELD: Advice(
         "It is left alone on purpose, by `reconvirt hold` or the annotation `reconvirt/hold`; "
         "the message is why, and who said so.",
@@ -122,6 +138,10 @@ PHASES: Mapping[Phase, Advice] = {
         "Something was changed by hand, and the policy `drift` is `report`.",
         "Take the change over into its manifest, undo it, or state 'policy: {{drift: correct}}'.",
     ),
+    Phase.DIVERGED: Advice(
+        "Something else than its manifest has moved a disk to another source; it is left there.",
+        "See the condition `Diverged`.",
+    ),
     Phase.HELD: Advice("It is left alone on purpose.", "See the condition `Held`."),
     Phase.UNMANAGED: Advice("Its manifest is gone.", "See the condition `Orphaned`."),
     Phase.UNREADABLE: Advice(
@@ -167,6 +187,8 @@ PAUSES: Mapping[str, Advice] = {
 FIXED: Mapping[Kind, tuple[str, str]] = {
     Kind.RESTART_REQUIRED: ("`ChangesWait`", "each field with old and new value"),
     Kind.DRIFTED: ("`ChangedByHand`", "each field, with what it should be"),
+    Kind.DIVERGED: ("`SourceMoved`", "each disk: where it is, where its manifest has it, and why"),
+    Kind.OVERLAY: ("`OnOverlay`", "likewise"),
     Kind.HELD: ("`HeldOnPurpose`", "why, and who said so"),
     Kind.MIGRATING: ("`JobRuns`", "libvirt's job: outgoing or incoming migration"),
     Kind.HELD_BY_OTHER_HOST: ("the host's name", "what that host says of it"),
@@ -245,6 +267,7 @@ def _example(phase: Phase, *, retry: bool) -> Outcome:
     plan = {
         Phase.WAITING_FOR_RESTART: Plan("", waiting=(change,)),
         Phase.DRIFTED: Plan("", drifted=(change,)),
+        Phase.DIVERGED: Plan("", diverged=(change,)),
     }.get(phase, Plan(""))
     hold = "" if phase is Phase.HELD else None
     return Outcome("", phase, "", plan, retry=retry, hold=hold)

@@ -27,6 +27,8 @@ class Phase(StrEnum):
     """The same was tried several times and has changed nothing."""
     DRIFTED = "drifted"
     """Something was changed by hand, and its policy is to tell it only."""
+    DIVERGED = "diverged"
+    """A disk was moved to another source by something else, and is left there."""
     HELD = "held"
     """It is left alone on purpose."""
     NO_ANSWER = "guest does not answer"
@@ -93,6 +95,9 @@ def settle(  # noqa: PLR0911 - one return a phase
         return Phase.WAITING_FOR_GUEST, f"the guest has been asked: {names}"
     if awaited:
         return Phase.WAITING, "; ".join(f"{each.field}: {each.reason}" for each in awaited)
+    if plan.diverged:
+        change = plan.diverged[0]
+        return Phase.DIVERGED, f"{change.field}: at {change.old}: {change.reason}"
     if plan.drifted:
         names = ", ".join(dict.fromkeys(change.field for change in plan.drifted))
         return Phase.DRIFTED, f"changed by hand, and only reported: {names}"

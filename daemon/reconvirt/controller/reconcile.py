@@ -16,10 +16,11 @@ import structlog
 
 from reconvirt.controller.converge import Convergence, View
 from reconvirt.controller.evaluate import held
+from reconvirt.controller.holds import Hold
 from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan, Standing
-from reconvirt.controller.surroundings import Surroundings
+from reconvirt.controller.surroundings import Surroundings, find_hold
 from reconvirt.domain.actions import Start
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
@@ -88,8 +89,10 @@ class Reconciler:
             around = self._around
             resolved, host = hypervisor.look_around(desired, around.rules)
             memory = self._remember(desired.name, desired, observed)
+            around.images.note(desired.expected_uuid, host.images)
             host = replace(
                 host,
+                known_images=around.images.known(host.images),
                 happened=self._circumstances(desired, observed, memory),
                 overdrawn=around.shares.ask(desired, around.rules.totals, hypervisor),
             )
@@ -98,10 +101,10 @@ class Reconciler:
 
         with _bound(desired.name):
             try:
-                hold = self._around.hold(desired)
+                hold = self._find_hold(desired, hypervisor)
                 if hold is not None:
                     view = look()
-                    return held(desired.name, view.plan, view.observed, hold)
+                    return held(desired.name, view.plan, view.observed, str(hold))
                 if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
                     # It asks for nothing here: it is not woken when there is more to be had.
                     self._around.shares.forget(desired.name)
@@ -117,6 +120,16 @@ class Reconciler:
                 self._around.shares.done(desired.name)
             memory = self._memories.get(desired.name)
             return memory.watch(outcome) if memory else outcome
+
+    def _find_hold(self, desired: Desired, hypervisor: Hypervisor) -> Hold | None:
+        """Why it is left alone, whatever its manifest calls it; None if it is not."""
+        holds = self._around.holds
+        if holds.empty:
+            return find_hold(holds, desired)
+        observed = hypervisor.observe(desired.name, desired.uuid)
+        if observed is not None:
+            holds.observed({observed.uuid: observed.name})
+        return find_hold(holds, desired, observed)
 
     def _judge(
         self,
@@ -184,6 +197,12 @@ class Reconciler:
             return View(plan, observed, memory)
 
         with _bound(orphan.name):
+            holds = self._around.holds
+            holds.observed({orphan.uuid: orphan.name})
+            if (hold := holds.find(orphan.uuid, orphan.name)) is not None:
+                view, message = look(), f"its manifest is gone; it is left alone: {hold}"
+                held = (orphan.name, Phase.UNMANAGED, message, view.plan)
+                return Outcome(*held, observed=view.observed, hold=str(hold))
             outcome = self._converge(orphan.name, look, hypervisor, None, orphan)
         if outcome.phase is Phase.CONVERGED:
             message = f"its manifest is gone; {_became(outcome.observed)}"

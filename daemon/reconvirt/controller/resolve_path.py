@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from reconvirt.controller.image_header import named_files
 from reconvirt.domain.admission import Resolved
+from reconvirt.hypervisor.image_header import named_files
 
 _MOST_LINKS = 40
 

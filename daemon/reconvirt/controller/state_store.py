@@ -17,17 +17,24 @@ import json
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
 _VERSION = 1
 _LOCK = "state.lock"
+_SETTLED_NANOSECONDS = 1_000_000_000
+"""A file that was written just now may be written again with the same inode, size and time."""
+
 _log = structlog.get_logger(__name__)
+
+_Seen: TypeAlias = tuple[int, int, int]
+"""Tells one content of a file from another without reading it: inode, size and time."""
 
 
 class Document(StrEnum):
@@ -53,8 +60,11 @@ class Document(StrEnum):
     """The last good commit of each git source."""
 
 
-class Unreadable(Exception):
-    """A document cannot be read; the text says which, why, and what to do."""
+class Unreadable(OSError):
+    """A document cannot be read; the text says which, why, and what to do.
+
+    It is an ``OSError``, since a change of such a document is one that cannot be stored.
+    """
 
 
 class StateStore:
@@ -69,76 +79,110 @@ class StateStore:
         self._directory = directory
         # flock() excludes processes; threads share our descriptor's lock, and need their own.
         self._lock = threading.RLock()
+        self._depth = 0
         self._memory: dict[Document, dict[str, Any]] = {}
-        self._told: dict[Document, str] = {}
+        self._cache: dict[Document, tuple[_Seen, dict[str, Any]]] = {}
+        self._unreadable: dict[Document, str] = {}
 
     @property
     def directory(self) -> Path | None:
-        """Where the files are; None if nothing is kept."""
+        """Where the files are; None if nothing outlives this object."""
         return self._directory
 
     def read(self, document: Document) -> Mapping[str, Any]:
-        """The entries of a document; empty if it was never written.
+        """The entries of a document, which must not be changed; empty if it was never written.
+
+        A change by any thread or process that has returned is seen.
 
         Raises:
             Unreadable: the file is there and cannot be read.
         """
-        if self._directory is None:
-            with self._lock:
-                return copy.deepcopy(self._memory.get(document, {}))
-        return self._read(self._directory / document, document)
+        with self._lock:
+            return self._current(document)
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the documents that cannot be read now, one sentence for each."""
+        found = []
+        for document in Document:
+            try:
+                self.read(document)
+            except Unreadable as error:
+                found.append(str(error))
+        return tuple(found)
 
     @contextmanager
     def change(self, document: Document) -> Iterator[dict[str, Any]]:
         """The entries of a document to be changed inside the block, and written at its end.
 
-        They are read anew under the lock. Nothing is written if nothing was changed, or if the
-        block raises.
+        They are read again under the lock. Nothing is written if nothing was changed, or if the
+        block raises. Changes of several documents may be nested.
 
         Raises:
             Unreadable: the file is there and cannot be read; it stays as it is.
             OSError: it cannot be written; what was there before still is.
         """
-        with self._lock:
-            if self._directory is None:
-                entries = copy.deepcopy(self._memory.get(document, {}))
-                yield entries
-                self._memory[document] = entries
+        with self._lock, self._locked():
+            before = self._current(document)
+            entries = copy.deepcopy(dict(before))
+            yield entries
+            if entries == before:
                 return
-            with self._locked(self._directory):
-                file = self._directory / document
-                before = self._read(file, document)
-                entries = copy.deepcopy(dict(before))
-                yield entries
-                if entries != before:
-                    _write(file, {"version": _VERSION, "entries": entries})
+            if self._directory is None:
+                self._memory[document] = entries
+            else:
+                value = {"version": _VERSION, "entries": entries}
+                _write(self._directory / document, value)
 
     @contextmanager
-    def _locked(self, directory: Path) -> Iterator[None]:
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / _LOCK
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes out; our other threads are out already."""
+        if self._directory is None or self._depth:
+            yield
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        path = self._directory / _LOCK
         number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _own_like(number, directory)
+            _own_like(number, self._directory)
             fcntl.flock(number, fcntl.LOCK_EX)
-            yield
+            # A second descriptor would wait for the first one for ever: flock() tells them apart.
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
         finally:
             os.close(number)
 
-    def _read(self, file: Path, document: Document) -> dict[str, Any]:
+    def _current(self, document: Document) -> dict[str, Any]:
+        if self._directory is None:
+            return self._memory.get(document, {})
+        file = self._directory / document
         try:
+            seen = _look(file)
+            known = self._cache.get(document)
+            if known is not None and known[0] == seen:
+                return known[1]
             found = _parse(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
+            self._unreadable.pop(document, None)
             return {}
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             message = f"{file} cannot be read ({why}); repair it, or remove it if that is safe"
-            if self._told.get(document) != message:
-                self._told[document] = message
+            if self._unreadable.get(document) != message:
+                self._unreadable[document] = message
                 _log.error("state cannot be read", file=str(file), error=str(why))
             raise Unreadable(message) from error
-        self._told.pop(document, None)
+        self._unreadable.pop(document, None)
+        if time.time_ns() - seen[-1] > _SETTLED_NANOSECONDS:
+            self._cache[document] = (seen, found)
         return found
+
+
+def _look(file: Path) -> _Seen:
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -149,14 +193,14 @@ def _parse(text: str) -> dict[str, Any]:
     """
     value = json.loads(text)
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - told like any other bad content
-    if "version" not in value:
-        return value  # Files of reconvirt 0.1 hold the entries alone.
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - reported like other bad content
+    if "version" not in value or isinstance(value["version"], dict):
+        return value  # Files of reconvirt 0.1 have the entries alone, by name; this is a name, too.
     if value["version"] != _VERSION:
         raise ValueError(f"its version is {value['version']!r}, and this program knows {_VERSION}")
     entries = value.get("entries")
     if not isinstance(entries, dict):
-        raise ValueError("it has no entries")  # noqa: TRY004 - told like any other bad content
+        raise ValueError("it has no entries")  # noqa: TRY004 - reported like other bad content
     return entries
 
 
@@ -166,8 +210,8 @@ def _write(file: Path, value: dict[str, Any]) -> None:
         with os.fdopen(number, "w", encoding="utf-8") as stream:
             json.dump(value, stream, indent=2)
             stream.flush()
-            os.fsync(stream.fileno())
             _own_like(stream.fileno(), file.parent)
+            os.fsync(stream.fileno())
         Path(path).replace(file)
     except BaseException:
         Path(path).unlink(missing_ok=True)

@@ -39,6 +39,8 @@ class Status:
         refused: what will not be done.
         drifted: what was changed by hand.
         unlisted: devices that were attached by hand.
+        diverged: disks whose source something else has moved; they are left where they are.
+        overlays: disks on an overlay of the stated image, which is in sync.
         hold: who has had it left alone, and why.
         observed_revision: of the manifests that it was last looked at for.
         applied_revision: of those that it was last found to be as wanted.
@@ -64,6 +66,8 @@ class Status:
     refused: tuple[Change, ...] = ()
     drifted: tuple[Change, ...] = ()
     unlisted: tuple[Change, ...] = ()
+    diverged: tuple[Change, ...] = ()
+    overlays: tuple[Change, ...] = ()
     hold: Hold | None = None
     observed_revision: str = ""
     applied_revision: str = ""
@@ -88,6 +92,7 @@ class Fleet:
         problems: what is wrong with other manifests.
         prune_held: why nothing is done about those whose manifests are gone; "" if nothing is held.
         connected: whether there is a connection to libvirt.
+        state_problems: what is wrong with files in the state directory, a sentence each.
     """
 
     version: int = 0
@@ -96,6 +101,7 @@ class Fleet:
     problems: tuple[Problem, ...] = ()
     prune_held: str = ""
     connected: bool = False
+    state_problems: tuple[str, ...] = ()
 
 
 class StatusBook:
@@ -121,7 +127,7 @@ class StatusBook:
             return self._fleet
 
     def describe(self, **changes: object) -> None:
-        """Take over what concerns all: revision, problems, prune_held, connected."""
+        """Take over what concerns all: revision, problems, prune_held and others."""
         with self._changed:
             self._put(replace(self._fleet, **changes))  # type: ignore[arg-type]  # named above
 
@@ -159,6 +165,8 @@ class StatusBook:
                 outcome.plan.refused,
                 outcome.plan.drifted,
                 outcome.plan.unlisted,
+                outcome.plan.diverged,
+                outcome.plan.overlays,
                 hold,
                 fleet.revision,
                 fleet.revision if applied else before.applied_revision,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from reconvirt.domain.migration_actions import MigrationAction
+
 
 @dataclass(frozen=True, slots=True)
 class Define:
@@ -308,7 +310,7 @@ DomainAction: TypeAlias = (
 )
 """What is done to a virtual server that is there."""
 
-Action: TypeAlias = Define | Rename | CreateImage | GrowImage | DomainAction
+Action: TypeAlias = Define | Rename | CreateImage | GrowImage | DomainAction | MigrationAction
 
 IN_PLACE = (
     AddIothread,

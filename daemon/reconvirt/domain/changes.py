@@ -67,6 +67,9 @@ class Plan:
         refused: what will not be done, and why.
         unlisted: devices that were attached by hand, and that nothing is done about.
         drifted: what is not as it was applied, although the manifest has not changed.
+        diverged: disks whose source something else has moved; they are left where they are.
+        overlays: disks on an overlay of the stated image, which is in sync.
+        recheck: whether something is refused that may end without an event.
     """
 
     name: str
@@ -75,6 +78,9 @@ class Plan:
     refused: tuple[Change, ...] = ()
     unlisted: tuple[Change, ...] = ()
     drifted: tuple[Change, ...] = ()
+    diverged: tuple[Change, ...] = ()
+    overlays: tuple[Change, ...] = ()
+    recheck: bool = False
 
     @property
     def reported(self) -> tuple[Change, ...]:
@@ -85,4 +91,5 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do, to wait for, to report or to complain about."""
-        return not (self.steps or self.waiting or self.refused or self.reported)
+        changes = self.waiting or self.refused or self.reported or self.diverged
+        return not (self.steps or changes)

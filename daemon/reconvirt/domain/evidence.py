@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
-from reconvirt.domain import actions
+from reconvirt.domain import actions, migration_actions
 from reconvirt.domain.actions import Action, Destroy, Dump, InjectNmi, Save, Shutdown
 from reconvirt.domain.desired import Desired
+from reconvirt.domain.migration_actions import Migrate, MigrationAction
 from reconvirt.domain.observed import Observed, State
 
 
 class Evidence(Enum):
     """What must be shown, in the order in which it is collected: what ages fastest comes last."""
 
-    AUTHORITY = "the manifest in force, or its removal policy, says so"
+    AUTHORITY = "the manifest in force, its removal policy, or the journal of its migration says so"
     PLACEMENT = "no other host has it, or may have it"
-    STORAGE = "no other virtual server or process writes to its storage"
+    STORAGE = "no other virtual server, process or block job works on its storage"
     RESTARTABLE = "what is ended in order to be started again can be started"
     BUDGET = "the bound on writing calls is not reached"
     IDENTITY = "it is the domain that the plan was made from, as it was then"
@@ -30,12 +31,13 @@ class Evidence(Enum):
 
 _ALWAYS = frozenset({Evidence.AUTHORITY, Evidence.BUDGET, Evidence.NOT_HELD})
 _CHANGES = _ALWAYS | {Evidence.IDENTITY}
+_UNDERWAY = _CHANGES - {Evidence.BUDGET}
 _RUNS = _CHANGES | {Evidence.PLACEMENT, Evidence.STORAGE}
 _OPENS_STORAGE = _CHANGES | {Evidence.STORAGE}
 _ENDS = _CHANGES | {Evidence.RESTARTABLE}
 
 EVIDENCE: Mapping[type[Action], frozenset[Evidence]] = {
-    actions.Define: _CHANGES | {Evidence.PLACEMENT},
+    actions.Define: _CHANGES | {Evidence.PLACEMENT, Evidence.STORAGE},
     actions.Record: _CHANGES,
     actions.Rename: _CHANGES,
     actions.SetAutostart: _CHANGES,
@@ -62,6 +64,14 @@ EVIDENCE: Mapping[type[Action], frozenset[Evidence]] = {
     actions.Throttle: _CHANGES,
     actions.LimitInterface: _CHANGES,
     actions.GrowDisk: _CHANGES,
+    migration_actions.Migrate: _CHANGES,
+    migration_actions.EndLeftover: _CHANGES,
+    migration_actions.ResumeAfterMigration: _CHANGES,
+    # Part of a migration that runs, and bounded by its policy.
+    migration_actions.SetMaxDowntime: _UNDERWAY,
+    migration_actions.AbortMigration: _UNDERWAY,
+    migration_actions.StartPostCopy: _UNDERWAY,
+    migration_actions.SuspendToMigrate: _UNDERWAY,
     # An image belongs to no domain yet; it is made only where nothing is, and grown under its lock.
     actions.CreateImage: _ALWAYS,
     actions.GrowImage: _ALWAYS,
@@ -94,6 +104,10 @@ def authority(
     """
     if desired is None:
         return _by_removal(action, on_removal)
+    if isinstance(action, MigrationAction):
+        # All but its beginning is ordered by the journal of the migration.
+        is_stated = isinstance(action, Migrate) and desired.host is not None
+        return "spec.host" if is_stated else ""
     policy, says = desired.policy, "its manifest"
     match action:
         case Shutdown():

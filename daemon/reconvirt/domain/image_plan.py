@@ -5,7 +5,7 @@ An image is never made smaller, formatted anew, overwritten or deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from reconvirt.domain.actions import CreateImage, GrowDisk, GrowImage
@@ -15,6 +15,7 @@ from reconvirt.domain.desired import Desired
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.kinds.disks import DISK
 from reconvirt.domain.rows import Stated
+from reconvirt.domain.storage import NO_STORAGE, Storage
 from reconvirt.manifest.units import format_memory
 
 _KIB = 1024
@@ -50,8 +51,47 @@ def wanted_images(desired: Desired) -> Mapping[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class KnownImages:
+    """Which images were there once, so that one that is missing now is never made again.
+
+    Attributes:
+        paths: their paths.
+        problem: why it cannot be known of others; "" if it is.
+    """
+
+    paths: frozenset[str] = frozenset()
+    problem: str = ""
+
+    def including(self, paths: Iterable[str]) -> KnownImages:
+        """The same, and these."""
+        return KnownImages(self.paths.union(paths), self.problem)
+
+    def why_not(self, path: str) -> str:
+        """Why an image that is missing is not made; "" if it is."""
+        if path in self.paths:
+            return (
+                f"{path}: it was there, and is missing: mount its file system or restore it; if it "
+                "shall really be empty, make it yourself with 'qemu-img create'"
+            )
+        if self.problem:
+            return (
+                f"{path}: it is missing, and whether it was ever there is unknown: {self.problem}"
+            )
+        return ""
+
+
+NONE_KNOWN = KnownImages()
+
+
 def plan_images(
-    desired: Desired, images: Images, *, plugged: frozenset[str], active: bool
+    desired: Desired,
+    images: Images,
+    *,
+    plugged: frozenset[str],
+    active: bool,
+    storage: Storage = NO_STORAGE,
+    missing: Collection[str] = (),
 ) -> Iterator[Step | Change]:
     """Steps, and changes that are refused.
 
@@ -60,17 +100,41 @@ def plan_images(
         images: what is there.
         plugged: the disks of what runs, by target.dev.
         active: whether it runs.
+        storage: the disks that are not on the images that are stated.
+        missing: the disks whose images are not made, by target.dev.
     """
+    for identity, stated in _made_disks(desired, images):
+        path = device_path(DISK, identity)
+        facts = images[str(stated["source.file"])]
+        if path in storage.moved or identity in missing:
+            continue
+        if facts is None:
+            yield _create(path, stated)
+        # To grow an image below an overlay would change nothing that the guest sees.
+        elif identity not in storage.held:
+            # What runs may still be on the source that it was started with.
+            target = identity if identity in plugged - storage.waiting else ""
+            if (step := _check(path, stated, facts, target, active)) is not None:
+                yield step
+
+
+def find_missing(
+    desired: Desired, images: Images, known: KnownImages, storage: Storage = NO_STORAGE
+) -> Mapping[str, Change]:
+    """The disks, by target.dev, whose images were there once and are missing; what is told."""
+    found: dict[str, Change] = {}
+    for identity, stated in _made_disks(desired, images):
+        path, file = device_path(DISK, identity), str(stated["source.file"])
+        if images[file] is None and path not in storage.moved and (why := known.why_not(file)):
+            shown = _shown_size(stated)
+            found[identity] = Change(f"{path}.create", None, shown, Effect.REFUSED, why)
+    return found
+
+
+def _made_disks(desired: Desired, images: Images) -> Iterator[tuple[str, Stated]]:
     for identity, stated in desired.statement.devices.get(DISK.name, {}).items():
         if _is_made(stated) and str(stated["source.file"]) in images:
-            path = device_path(DISK, identity)
-            facts = images[str(stated["source.file"])]
-            if facts is None:
-                yield _create(path, stated)
-            elif (
-                step := _check(path, stated, facts, identity if identity in plugged else "", active)
-            ) is not None:
-                yield step
+            yield identity, stated
 
 
 def _is_made(stated: Stated) -> bool:
@@ -89,9 +153,14 @@ def _create(path: str, stated: Stated) -> Step:
         None if backing_format is None else str(backing_format),
         None if preallocation is None else str(preallocation),
     )
-    what = format_memory(int(size)) if size is not None else str(backing)
+    what = _shown_size(stated)
     change = Change(f"{path}.create", None, what, Effect.LIVE, "the image is missing and is made")
     return Step(action, (change,))
+
+
+def _shown_size(stated: Stated) -> str:
+    size = stated.get("create.size")
+    return str(stated.get("create.backing.file")) if size is None else format_memory(int(size))
 
 
 def _check(

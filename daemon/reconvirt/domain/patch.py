@@ -22,11 +22,13 @@ from reconvirt.domain.compare import (
 )
 from reconvirt.domain.device_xml import put_fields, render_device
 from reconvirt.domain.devices import KIND_BY_ELEMENT
+from reconvirt.domain.disk_source import SOURCE_FIELDS
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.fragment import DEVICES, index_pieces, merge, withdraw
 from reconvirt.domain.joint_places import BootDevices
+from reconvirt.domain.kinds.disks import DISK
 from reconvirt.domain.rows import Field, Stated
-from reconvirt.domain.xmltree import is_bare, parse_xml, reach, remove
+from reconvirt.domain.xmltree import is_bare, parse_xml, prune, reach, remove
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -114,6 +116,12 @@ def _change_device(element: _Element, difference: DeviceDifference) -> None:
     for field in difference.fields:
         if field.wanted is None:
             field.row.place.drop(element)
+    moves = any(each.row.name in SOURCE_FIELDS for each in difference.fields)
+    if difference.kind is DISK and moves:
+        # libvirt keeps the chain of a disk that was on an overlay or a copy in its configuration;
+        # below another image it would show the guest a mixture of both.
+        for name in ("backingStore", "mirror"):
+            prune(element, name)
     # All of them, in their order: a changed bus has displaced a stated address.
     put_fields(difference.kind, element, difference.wanted)
 

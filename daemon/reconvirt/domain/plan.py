@@ -1,7 +1,7 @@
 """Planning: from what is wanted and what is there, the steps to take and what must wait.
 
-A pure function. The command line shows its result and the daemon acts on it, one step at a time,
-observing and planning again after each.
+A pure function, but for what it has asked of the host through :class:`Host`. The command line shows
+its result and the daemon acts on it, one step at a time, observing and planning again after each.
 """
 
 from __future__ import annotations
@@ -10,24 +10,26 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconvirt.domain.actions import Define, Record, Rename, SetLifecycleAction
+from reconvirt.domain.actions import Define, Record, Rename, SetAutostart, SetLifecycleAction
 from reconvirt.domain.changes import Change, Plan, Step, make_change
-from reconvirt.domain.compare import Difference, FieldDifference, compare, index_devices, paths_of
+from reconvirt.domain.compare import Difference, FieldDifference, compare, paths_of
 from reconvirt.domain.desired import Desired, Statement
+from reconvirt.domain.disk_source import image_paths
+from reconvirt.domain.draft import Draft
 from reconvirt.domain.effects import Effect, Running
 from reconvirt.domain.foreign import find_foreign, report_foreign
-from reconvirt.domain.image_plan import Images, plan_images
+from reconvirt.domain.image_plan import NONE_KNOWN, Images, KnownImages, find_missing
+from reconvirt.domain.in_use import InUse, refuse_in_use
 from reconvirt.domain.kinds.common import is_persistent
-from reconvirt.domain.kinds.disks import DISK
 from reconvirt.domain.lifecycle import NOTHING_HAPPENED, RUNS, Circumstances, plan_state
 from reconvirt.domain.mark import drop_mark, mark_element, read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
-from reconvirt.domain.order import in_order
 from reconvirt.domain.ownership import Ownership, judge_ownership
 from reconvirt.domain.patch import empty_domain, patch
 from reconvirt.domain.resolve import keep_unresolved
 from reconvirt.domain.rules import NO_RULES, HostRules, object_to
-from reconvirt.domain.running import LivePlan, plan_running, record_live
+from reconvirt.domain.running import plan_running, record_live
+from reconvirt.domain.storage import ReadChains, Storage, judge_storage, no_chains
 from reconvirt.domain.xmltree import parse_xml, print_xml
 
 if TYPE_CHECKING:
@@ -43,12 +45,18 @@ class Host:
         images: what stands at the paths of the images that are to be made.
         happened: what has happened to it.
         overdrawn: what it asks for beyond what all virtual servers may have together.
+        known_images: which images were there once.
+        chains: reads the chains of images.
+        in_use: tells what else on the host uses the storage that is to be opened.
     """
 
     rules: HostRules = NO_RULES
     images: Images = field(default_factory=dict)
     happened: Circumstances = NOTHING_HAPPENED
     overdrawn: tuple[Change, ...] = ()
+    known_images: KnownImages = NONE_KNOWN
+    chains: ReadChains = no_chains
+    in_use: InUse = lambda _uuid, _xml: ()
 
 
 _CONFIGURED = "stored in the configuration"
@@ -74,8 +82,10 @@ def make_plan(
     if any(not change.field.startswith("devices.") for change in objections):
         return Plan(desired.name, refused=objections)
     if observed is None:
-        return _plan_new(desired, host, objections)
-    return _plan_existing(desired, observed, hindrances or {}, host, objections)
+        plan = _plan_new(desired, host, objections)
+    else:
+        plan = _plan_existing(desired, observed, hindrances or {}, host, objections)
+    return refuse_in_use(plan, desired, observed, host.in_use)
 
 
 def _plan_existing(
@@ -104,43 +114,53 @@ def _plan_ours(
     host, objections = around
     desired, mark = ownership.desired, _mark_of_config(ownership.mark, observed)
     desired = replace(desired, statement=keep_unresolved(desired.statement, desired, mark))
-    differences = compare(desired.statement, mark, config, live=False)
+    live = parse_xml(observed.live) if observed.live else None
+    if ownership.copied and live is not None:
+        drop_mark(live)
+    layers = (config, mark), None if live is None else (live, read_mark(live))
+    storage = judge_storage(desired.name, desired.statement, *layers, host.chains)
+    differences = _differences(desired.statement, mark, config, storage)
     if refusals := [_refusal(each) for each in differences if _is_refused(each)]:
         return Plan(desired.name, refused=tuple(refusals))
     if desired.policy.unlisted == "detach":
         differences += tuple(find_foreign(desired.statement, mark, config))
-    live = parse_xml(observed.live) if observed.live else None
-    if ownership.copied and live is not None:
-        drop_mark(live)
     target = config
     if differences:
         target = patch(config, differences, live, stated=desired.statement.fields)
-    made = _Made([], [], list(objections))
+    applied = storage.keep(desired.statement, live=False)
+    known = host.known_images.including(image_paths(config))
+    missing = find_missing(desired, host.images, known, storage)
+    made = Draft(refused=list(objections), storage=storage, missing=missing)
     changing = live if _can_change(desired, observed) else None
     unsettled = paths_of(differences)
     if changing is not None:
-        hindrances = {**_hindered(desired, mark, changing), **hindrances}
+        hindrances = {**(_hindered(changing) if applied.same_as(mark) else {}), **hindrances}
         running = Running(changing, target, paused=observed.state is State.PAUSED)
-        made.take(plan_running(desired, running, hindrances, unsettled))
+        made.take(plan_running(desired, running, hindrances, unsettled, storage))
         _await_reboot(desired, running, made)
-    _plan_images(desired, host, live, made)
+    made.add_images(desired, host.images, live)
     lost = _lost_configuration(observed)
     # One that was taken over and needs no change is not written to, not even for the mark.
     if mark is not None or differences or made.steps or lost:
-        made.steps += _plan_config(
-            desired.statement, observed.config, mark, target, (differences, lost)
-        )
+        made.steps += _plan_config(applied, observed.config, mark, target, (differences, lost))
         if changing is not None:
-            afresh = desired.policy.drift == "report" and not desired.statement.same_as(mark)
+            afresh = desired.policy.drift == "report" and not applied.same_as(mark)
             made.steps += record_live(
-                desired.statement, changing, unsettled, hindrances, everything=afresh
+                desired.statement, changing, unsettled, hindrances, storage, everything=afresh
             )
     _plan_state(desired, observed, host, made)
     plan = made.plan(desired.name, _unlisted(desired, (mark, config), live))
-    if not desired.statement.same_as(mark):
+    if not applied.same_as(mark):
         return plan
     running_mark = read_mark(live) if live is not None else None
     return _tell_drift(plan, desired, observed, running_mark.pending if running_mark else ())
+
+
+def _differences(
+    statement: Statement, mark: Statement | None, config: _Element, storage: Storage
+) -> tuple[Difference, ...]:
+    before = storage.strip(mark) if mark is not None else None
+    return compare(storage.strip(statement), before, config, live=False)
 
 
 def _mark_of_config(mark: Statement | None, observed: Observed) -> Statement | None:
@@ -173,13 +193,13 @@ def _can_change(desired: Desired, observed: Observed) -> bool:
     return observed.state in RUNS or stays_paused
 
 
-def _hindered(desired: Desired, mark: Statement | None, live: _Element) -> Mapping[str, str]:
-    """What libvirt has refused to change live before; another manifest is tried anew."""
-    running = read_mark(live) if desired.statement.same_as(mark) else None
+def _hindered(live: _Element) -> Mapping[str, str]:
+    """What libvirt has refused to change live before, for the same manifest."""
+    running = read_mark(live)
     return running.hindered if running is not None else {}
 
 
-def _await_reboot(desired: Desired, running: Running, made: _Made) -> None:
+def _await_reboot(desired: Desired, running: Running, made: Draft) -> None:
     """Have the guest's own next reboot end its process, where it shall apply what waits.
 
     libvirt reboots a guest within the process that it has; ended instead, it is started anew.
@@ -191,6 +211,7 @@ def _await_reboot(desired: Desired, running: Running, made: _Made) -> None:
             del made.steps[number]
             break
     waits = any(each.effect is Effect.NEXT_START for each in made.waiting)
+    waits = waits and not made.keeps_state(desired)
     usual = running.config.findtext("on_reboot") or "restart"
     found, wanted = running.live.findtext("on_reboot"), "destroy" if waits else usual
     if found != wanted:
@@ -244,39 +265,15 @@ def render(desired: Desired, observed: Observed | None = None) -> str:
     config = parse_xml(observed.config)
     ownership = judge_ownership(desired, observed, read_mark(config))
     desired = ownership.desired
-    differences = compare(desired.statement, ownership.mark, config, live=False)
+    live = parse_xml(observed.live) if observed.live else None
+    if ownership.copied and live is not None:
+        drop_mark(live)
+    layers = (config, ownership.mark), None if live is None else (live, read_mark(live))
+    storage = judge_storage(desired.name, desired.statement, *layers)
+    differences = _differences(desired.statement, ownership.mark, config, storage)
     target = patch(config, differences, stated=desired.statement.fields)
-    write_mark(target, desired.statement)
+    write_mark(target, storage.keep(desired.statement, live=False))
     return print_xml(target)
-
-
-@dataclass(slots=True)
-class _Made:
-    """A plan in the making."""
-
-    steps: list[Step]
-    waiting: list[Change]
-    refused: list[Change]
-
-    def take(self, live: LivePlan) -> None:
-        """Add what was found about what runs."""
-        self.steps += live.steps
-        self.waiting += live.waiting
-        self.refused += live.refused
-
-    def add(self, each: Step | Change) -> None:
-        """Add a step, or a change that is refused or waited for."""
-        if isinstance(each, Step):
-            self.steps.append(each)
-        elif each.effect is Effect.REFUSED:
-            self.refused.append(each)
-        else:
-            self.waiting.append(each)
-
-    def plan(self, name: str, unlisted: tuple[Change, ...] = ()) -> Plan:
-        """The plan, its steps in the order in which they must be taken."""
-        steps = in_order(self.steps)
-        return Plan(name, steps, tuple(self.waiting), tuple(self.refused), unlisted)
 
 
 def _new_domain(desired: Desired) -> tuple[_Element, tuple[Difference, ...]]:
@@ -290,8 +287,10 @@ def _new_domain(desired: Desired) -> tuple[_Element, tuple[Difference, ...]]:
 def _plan_new(desired: Desired, host: Host, objections: tuple[Change, ...]) -> Plan:
     target, differences = _new_domain(desired)
     changes = tuple(make_change(each, Effect.NEXT_START, _CONFIGURED) for each in differences)
-    made = _Made([Step(Define(print_xml(target)), changes)], [], list(objections))
-    _plan_images(desired, host, None, made)
+    missing = find_missing(desired, host.images, host.known_images)
+    define = Step(Define(print_xml(target)), changes)
+    made = Draft([define], refused=list(objections), missing=missing)
+    made.add_images(desired, host.images, None)
     _plan_state(desired, None, host, made)
     return made.plan(desired.name)
 
@@ -336,15 +335,11 @@ def _plan_config(
     return []
 
 
-def _plan_images(desired: Desired, host: Host, live: _Element | None, made: _Made) -> None:
-    plugged = frozenset(index_devices(DISK, live)) if live is not None else frozenset()
-    for each in plan_images(desired, host.images, plugged=plugged, active=live is not None):
-        made.add(each)
-
-
-def _plan_state(desired: Desired, observed: Observed | None, host: Host, made: _Made) -> None:
+def _plan_state(desired: Desired, observed: Observed | None, host: Host, made: Draft) -> None:
     off = observed is None or observed.state is State.SHUTOFF
     if off and any(is_persistent(each.stated) for each in desired.unresolved):
         return  # libvirt would not start it without the device, either
+    stays = made.keeps_state(desired)
     for each in plan_state(desired, observed, host.happened, tuple(made.waiting)):
-        made.add(each)
+        if not stays or (isinstance(each, Step) and isinstance(each.action, SetAutostart)):
+            made.add(each)

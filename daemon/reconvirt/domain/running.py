@@ -28,6 +28,7 @@ from reconvirt.domain.hotplug import (
 from reconvirt.domain.mark import mark_element, read_mark
 from reconvirt.domain.policy import Policy
 from reconvirt.domain.rows import Stated
+from reconvirt.domain.storage import NO_STORAGE, Storage
 from reconvirt.domain.values import Value
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def plan_running(
     running: Running,
     hindrances: Mapping[str, str],
     unsettled: frozenset[str],
+    storage: Storage = NO_STORAGE,
 ) -> LivePlan:
     """Steps, what waits, and what is refused, for the running virtual server.
 
@@ -69,10 +71,11 @@ def plan_running(
         running: what runs, and the configuration as it will be.
         hindrances: fields that libvirt refused to change live, with its reason.
         unsettled: paths at which the configuration is not as wanted yet.
+        storage: the disks whose sources are left as they are.
     """
     plan = LivePlan()
     mark = read_mark(running.live)
-    differences = compare(desired.statement, mark, running.live, live=True, unsettled=unsettled)
+    differences = _differences(desired.statement, running.live, unsettled, storage)
     if desired.policy.unlisted == "detach":
         differences += tuple(find_foreign(desired.statement, mark, running.live))
     for difference in differences:
@@ -81,6 +84,14 @@ def plan_running(
                 verdict = Verdict(Effect.NEXT_START, hindrances[judged.path])  # noqa: PLW2901 - as decided
             plan.add(make_change(judged, verdict.effect, verdict.reason), verdict.action)
     return plan
+
+
+def _differences(
+    statement: Statement, live: _Element, unsettled: frozenset[str], storage: Storage
+) -> tuple[Difference, ...]:
+    mark = read_mark(live)
+    before = storage.strip(mark) if mark is not None else None
+    return compare(storage.strip(statement), before, live, live=True, unsettled=unsettled)
 
 
 def _judge(
@@ -109,6 +120,7 @@ def record_live(
     live: _Element,
     unsettled: frozenset[str],
     hindrances: Mapping[str, str],
+    storage: Storage = NO_STORAGE,
     *,
     everything: bool = False,
 ) -> list[Step]:
@@ -123,11 +135,12 @@ def record_live(
         live: what runs.
         unsettled: paths at which the configuration is not as wanted yet.
         hindrances: fields that libvirt refused to change live, with its reason.
+        storage: the disks whose sources are left as they are.
         everything: note all that is not in force as wanted by the manifest, where what differs
             without such a note is drift that is only to be told.
     """
     mark = read_mark(live)
-    differences = compare(statement, mark, live, live=True, unsettled=unsettled)
+    differences = _differences(statement, live, unsettled, storage)
     outstanding = _outstanding(differences)
     before = mark or NOTHING
     unseen = _unseen(differences, statement, before.fields)
@@ -139,7 +152,8 @@ def record_live(
         path: before.pending[path] for path in paths_of(differences) & before.pending.keys()
     }
     hindered = {path: hindrances[path] for path in paths_of(differences) & hindrances.keys()}
-    target = replace(statement.including(outstanding), pending=pending, hindered=hindered)
+    applied = storage.keep(statement.including(outstanding), live=True)
+    target = replace(applied, pending=pending, hindered=hindered)
     if target.same_as(mark):
         return []
     return [Step(Record(mark_element(target), live=True), ())]

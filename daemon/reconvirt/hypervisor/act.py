@@ -42,8 +42,18 @@ from reconvirt.domain.actions import (
     Wake,
 )
 from reconvirt.domain.mark import NAMESPACE, PREFIX
+from reconvirt.domain.migration_actions import (
+    AbortMigration,
+    EndLeftover,
+    Migrate,
+    ResumeAfterMigration,
+    SetMaxDowntime,
+    StartPostCopy,
+    SuspendToMigrate,
+)
 from reconvirt.hypervisor.errors import NotLive, OperationFailed, Rejected, translate
 from reconvirt.hypervisor.images import create_image, dac_owner, grow_image
+from reconvirt.hypervisor.migrate import steer
 from reconvirt.hypervisor.schema_check import breaks_schema
 
 Call = Callable[..., Any]
@@ -106,6 +116,16 @@ def perform(
             _create_image(connection, action, read, write)
         case GrowImage(path, form, size):
             write(grow_image, path, size, form)
+        case (
+            Migrate()
+            | SetMaxDowntime()
+            | AbortMigration()
+            | StartPostCopy()
+            | SuspendToMigrate()
+            | ResumeAfterMigration()
+            | EndLeftover()
+        ):
+            steer(read(connection.lookupByUUIDString, uuid), action, read=read, write=write)
         case _:
             _perform_on(read(connection.lookupByUUIDString, uuid), action, write)
 

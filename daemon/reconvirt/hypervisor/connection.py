@@ -12,6 +12,7 @@ import libvirt
 
 from reconvirt.domain.actions import Action
 from reconvirt.domain.desired import Desired
+from reconvirt.domain.disk_uses import disk_names, opens_for_writing
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
 from reconvirt.domain.needs import Need, needs_of
@@ -26,13 +27,16 @@ from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.errors import VirtualServerGone, translated
 from reconvirt.hypervisor.events import open_connection, subscribe
 from reconvirt.hypervisor.images import inspect_image
+from reconvirt.hypervisor.instance import name_instance
 from reconvirt.hypervisor.observe import identify_domain, observe_domain, read_inactive
 from reconvirt.hypervisor.presence import missing
+from reconvirt.hypervisor.storage_use import ActiveDomain, StorageUse, read_chains
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
 _KEEPALIVE_SECONDS = 5
 _KEEPALIVE_MISSES = 3
 _SHUT_OFF = -1  # instead of a number
+_ACTIVE = libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
 _AT_A_GLANCE = ("state.state", "state.reason", "vcpu.current", "vcpu.maximum")
 
 
@@ -71,6 +75,7 @@ class Hypervisor:
         self.uri = uri
         self._lock = threading.Lock()
         self._reading = self._writing = 0
+        self._storage = StorageUse(self.is_local, self._volume_path)
         with translated():
             self._connection = open_connection(uri)
 
@@ -121,6 +126,12 @@ class Hypervisor:
             except VirtualServerGone:
                 continue
         return observed
+
+    def names_by_uuid(self) -> dict[str, str]:
+        """The names of all virtual servers, by uuid; one call."""
+        with translated():
+            domains = self.read(self._connection.listAllDomains)
+            return {domain.UUIDString(): domain.name() for domain in domains}
 
     def marks(self) -> dict[str, Marked]:
         """All virtual servers that carry a mark, by name."""
@@ -187,7 +198,13 @@ class Hypervisor:
                     if self.is_local
                     else ImageFacts(path, None, None, f"it is on the host of {self.uri}")
                 )
-        return desired, Host(rules, images)
+        chains = read_chains if self.is_local else lambda _disks: {}
+        return desired, Host(rules, images, chains=chains, in_use=self.storage_conflicts)
+
+    def instance(self) -> str:
+        """What tells this libvirt from others; "" where no other process can reach it."""
+        with translated():
+            return name_instance(self._connection, self.read)
 
     @property
     def is_local(self) -> bool:
@@ -219,9 +236,51 @@ class Hypervisor:
         except VirtualServerGone:
             return ""
 
-    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
-        """What else writes to the storage that a domain is about to open."""
-        return ()
+    def storage_conflicts(self, uuid: str, xml: str) -> tuple[str, ...]:
+        """What else uses the storage that a domain is about to open, a sentence each.
+
+        Args:
+            uuid: the domain's.
+            xml: the domain's, or that of a device that is to be attached.
+        """
+        if not opens_for_writing(xml):
+            return ()
+        with translated():
+            domains = self.read(self._connection.listAllDomains, _ACTIVE)
+            active = {domain.UUIDString(): domain for domain in domains}
+
+        def read_xml(one: ActiveDomain) -> str | None:
+            try:
+                with translated():
+                    return str(self.read(active[one.uuid].XMLDesc))
+            except VirtualServerGone:
+                return None
+
+        listed = [ActiveDomain(key, each.name(), each.ID()) for key, each in active.items()]
+        return self._storage.conflicts(uuid, xml, listed, read_xml)
+
+    def block_jobs(self, uuid: str) -> tuple[str, ...]:
+        """The disks, by target.dev, that a block job works on.
+
+        libvirt writes a ``<mirror>`` for a copy and an active commit, and nothing for others.
+        """
+        try:
+            with translated():
+                domain = self.read(self._connection.lookupByUUIDString, uuid)
+                if not self.read(domain.isActive):
+                    return ()
+                names = disk_names(self.read(domain.XMLDesc))
+                return tuple(each for each in names if self.read(domain.blockJobInfo, each))
+        except VirtualServerGone:
+            return ()
+
+    def _volume_path(self, volume: str) -> str:
+        pool, _, name = volume.partition("/")
+        try:
+            found = self.read(self._connection.storagePoolLookupByName, pool)
+            return str(self.read(self.read(found.storageVolLookupByName, name).path))
+        except libvirt.libvirtError:
+            return ""
 
     def missing(self, needs: Iterable[Need]) -> tuple[Need, ...]:
         """Those of the things that virtual servers need that are not there."""

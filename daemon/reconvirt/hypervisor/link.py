@@ -25,14 +25,21 @@ class Link:
         on_up: called after each new connection: whatever happened meanwhile was missed.
         on_event: called with a virtual server's name, the kind of event and the device that it is
             about, on libvirt's thread.
+        admit: called with each new connection before it is used; one for which it raises
+            HypervisorError is not used.
     """
 
     def __init__(
-        self, uri: str, on_up: Callable[[], None], on_event: Callable[[str, str, str], None]
+        self,
+        uri: str,
+        on_up: Callable[[], None],
+        on_event: Callable[[str, str, str], None],
+        admit: Callable[[Hypervisor], None] = lambda _hypervisor: None,
     ) -> None:
         self.uri = uri
         self._on_up = on_up
         self._on_event = on_event
+        self._admit = admit
         self._current: Hypervisor | None = None
         self._watched: Hypervisor | None = None
         self._wake = threading.Event()
@@ -85,6 +92,7 @@ class Link:
         try:
             hypervisor = self._watched = Hypervisor(self.uri)
             hypervisor.watch(self._on_event, lambda reason: self._lost(hypervisor, reason))
+            self._admit(hypervisor)
         except HypervisorError as error:
             _log.warning("cannot connect to libvirt", uri=self.uri, error=str(error))
             return False

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, assert_never
 
 import libvirt
 
 from reconvirt.domain.migration import Order, Progress
+from reconvirt.domain.migration_actions import (
+    AbortMigration,
+    EndLeftover,
+    Migrate,
+    MigrationAction,
+    ResumeAfterMigration,
+    SetMaxDowntime,
+    StartPostCopy,
+    SuspendToMigrate,
+)
+from reconvirt.domain.observed import State
+from reconvirt.hypervisor.errors import OperationFailed
+from reconvirt.hypervisor.states import name_state
 
 # On libvirt's side the source's daemon leads it (peer to peer): it goes on when we end.
 _ALWAYS = (
@@ -16,6 +29,7 @@ _ALWAYS = (
     | libvirt.VIR_MIGRATE_PERSIST_DEST
     | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
 )
+_UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
 _OPTIONS = {
     "tunnelled": libvirt.VIR_MIGRATE_TUNNELLED,
     "auto_converge": libvirt.VIR_MIGRATE_AUTO_CONVERGE,
@@ -119,16 +133,55 @@ def _progress(phase: str, stats: Mapping[str, Any]) -> Progress:
     )
 
 
-def set_downtime(domain: libvirt.virDomain, milliseconds: int) -> None:
-    """How long the guest may stand still at the end (``virsh migrate-setmaxdowntime``)."""
-    domain.migrateSetMaxDowntime(milliseconds)
-
-
 def abort(domain: libvirt.virDomain) -> None:
     """End the migration; the virtual server goes on here (``virsh domjobabort``)."""
     domain.abortJob()
 
 
-def start_post_copy(domain: libvirt.virDomain) -> None:
-    """Have the guest go on at the destination now; its memory follows."""
-    domain.migrateStartPostCopy()
+def steer(
+    domain: libvirt.virDomain,
+    action: MigrationAction,
+    *,
+    read: Callable[..., Any],
+    write: Callable[..., Any],
+) -> None:
+    """Do one thing of a migration.
+
+    Raises:
+        libvirt.libvirtError: as libvirt says.
+        OperationFailed: what was left behind is not any more what it was.
+    """
+    match action:
+        case Migrate(order):
+            write(migrate, domain, order)
+        case SetMaxDowntime(milliseconds):
+            write(domain.migrateSetMaxDowntime, milliseconds)
+        case AbortMigration():
+            write(abort, domain)
+        case StartPostCopy():
+            write(domain.migrateStartPostCopy)
+        case SuspendToMigrate():
+            write(domain.suspend)
+        case ResumeAfterMigration():
+            write(domain.resume)
+        case EndLeftover(state, reason):
+            _end_leftover(domain, (state, reason), read, write)
+        case _:
+            assert_never(action)
+
+
+def _end_leftover(
+    domain: libvirt.virDomain,
+    expected: tuple[State, str],
+    read: Callable[..., Any],
+    write: Callable[..., Any],
+) -> None:
+    persistent, active = read(domain.isPersistent), read(domain.isActive)
+    found = name_state(*read(domain.state))
+    if found != expected:
+        told = f"it was {expected[0]} ({expected[1]}), and is {found[0]} ({found[1]}) by now"
+        raise OperationFailed(f"{told}: it is left alone")
+    if active:
+        write(domain.destroy)
+    if persistent:
+        write(domain.undefineFlags, _UNDEFINE)

@@ -27,11 +27,9 @@ from reconvirt.domain.peers import HostAnswer, HostIdentity
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor import copies, migrate, peer
 from reconvirt.hypervisor.connection import Hypervisor
-from reconvirt.hypervisor.errors import OperationFailed, translated
+from reconvirt.hypervisor.errors import translated
 from reconvirt.hypervisor.reach import port_problem
 from reconvirt.hypervisor.states import name_state
-
-_UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
 
 
 def survey(here: Host, there: Host, observed: Observed, order: Order) -> Destination:
@@ -69,31 +67,16 @@ class Host(Hypervisor):
             snapshots = int(self.read(domain.snapshotNum))
         return replace(observed, block_jobs=jobs, snapshots=snapshots)
 
-    def migrate(self, name: str, order: Order) -> None:
-        """Move a virtual server; returns when libvirt says how it went."""
-        with self._domain(name) as domain:
-            self.write(migrate.migrate, domain, order)
-
     def progress(self, name: str) -> Progress | None:
         """How far the migration away from here is; None if none runs."""
         with self._domain(name) as domain:
             found: Progress | None = self.read(migrate.read_progress, domain)
             return found
 
-    def set_downtime(self, name: str, milliseconds: int) -> None:
-        """How long the guest may stand still at the end."""
-        with self._domain(name) as domain:
-            self.write(migrate.set_downtime, domain, milliseconds)
-
     def abort_migration(self, name: str) -> None:
         """End a migration; the virtual server goes on here."""
         with self._domain(name) as domain:
             self.write(migrate.abort, domain)
-
-    def start_post_copy(self, name: str) -> None:
-        """Have the guest go on at the destination now."""
-        with self._domain(name) as domain:
-            self.write(migrate.start_post_copy, domain)
 
     # The destination
 
@@ -180,43 +163,6 @@ class Host(Hypervisor):
         """How large its guest sees a disk, in bytes."""
         with self._domain(name) as domain:
             return int(self.read(domain.blockInfo, target)[0])
-
-    def set_autostart(self, name: str, *, on: bool) -> None:
-        """Have libvirt start it with this host, or not."""
-        with self._domain(name) as domain:
-            self.write(domain.setAutostart, int(on))
-
-    def end_stale(self, uuid: str, found: tuple[State, str]) -> None:
-        """End what is left of one that runs on the other host, and remove its definition.
-
-        Args:
-            uuid: its uuid.
-            found: state and reason as they were when that was decided.
-
-        Raises:
-            OperationFailed: it has changed since; nothing was done.
-        """
-        with translated():
-            domain = self.read(self._connection.lookupByUUIDString, uuid)
-            persistent = self.read(domain.isPersistent)
-            active = self.read(domain.isActive)
-            if (now := name_state(*self.read(domain.state))) != found:
-                was, word = found[0], now[0]
-                raise OperationFailed(f"it was {was}, and is {word} by now: it is left alone")
-            if active:
-                self.write(domain.destroy)
-            if persistent:
-                self.write(domain.undefineFlags, _UNDEFINE)
-
-    def suspend(self, name: str) -> None:
-        """Have one stand still, so that the rest of its memory can be sent."""
-        with self._domain(name) as domain:
-            self.write(domain.suspend)
-
-    def resume(self, name: str) -> None:
-        """Let one go on whose migration has failed."""
-        with self._domain(name) as domain:
-            self.write(domain.resume)
 
     @contextlib.contextmanager
     def _domain(self, name: str) -> Iterator[Any]:

@@ -103,6 +103,19 @@ def _disk_sources(manifest: Mapping[str, Any]) -> Found:
             yield path, f"a disk of the type {disk['type']} needs source.{right}", ""
 
 
+def _written_once(manifest: Mapping[str, Any]) -> Found:
+    """Two disks of one virtual server that write to one source."""
+    written = (
+        (path, disk["source"][key], ("source", key))
+        for path, disk in _devices(manifest, "disks")
+        for key in ("file", "dev")
+        if key in disk.get("source", {})
+        and disk.get("device") not in ("cdrom", "floppy")
+        and not (disk.get("readonly") or disk.get("shareable"))
+    )
+    yield from _unique(written)
+
+
 def _images(manifest: Mapping[str, Any]) -> Found:
     for path, disk in _devices(manifest, "disks"):
         create = disk.get("create")
@@ -281,6 +294,7 @@ CHECKS: tuple[Callable[[Mapping[str, Any]], Found], ...] = (
     _boot_orders,
     _boot_devices,
     _disk_sources,
+    _written_once,
     _images,
     _iothreads,
     _interface_sources,

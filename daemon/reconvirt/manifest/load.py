@@ -17,6 +17,7 @@ from reconvirt.manifest.identity import normalise_uuid
 from reconvirt.manifest.inventory import assemble_hosts, still_meant, unknown_hosts
 from reconvirt.manifest.model import FileResult, Manifest, Snapshot, SourceFile
 from reconvirt.manifest.problem import Position, Problem
+from reconvirt.manifest.storage_clashes import storage_clashes
 from reconvirt.manifest.validate import check_schema, field_name, is_host
 
 _EMPTY = "the file has no document: it is empty, or has only comments"
@@ -110,9 +111,9 @@ def assemble(
 ) -> Snapshot:
     """The manifests in force.
 
-    Two of one name, or of one uuid, hold each other up: neither is in force, and each is told
-    where the other stands. What was in force before stays so where its file, or a directory above
-    it, has a problem now, or its name is held up.
+    Two of one name, of one uuid, or that write to one disk hold each other up: neither is in
+    force, and each is told where the other stands. What was in force before stays so where its
+    file, or a directory above it, has a problem now, or its name is held up.
 
     Args:
         results: what the files say.
@@ -130,6 +131,7 @@ def assemble(
     hosts = assemble_hosts(results, broken, previous)
     problems.extend(hosts.problems)
     clashes |= unknown_hosts(everything, hosts.hosts)
+    clashes = storage_clashes(everything, hosts.hosts) | clashes
     before = previous.manifests if previous else {}
     while True:
         manifests = {each.name: each for each in everything if each.position not in clashes}

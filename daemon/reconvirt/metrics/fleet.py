@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector as RegistryCollector
 
 CONDITIONS = (
     *("Ready", "Reconciling", "Stalled", "RestartRequired", "Drifted", "Held", "Paused"),
-    *("Migrating", "HeldByOtherHost"),
+    *("Migrating", "HeldByOtherHost", "Diverged", "Overlay"),
 )
 VALIDITIES = ("valid", "invalid", "retained")
 MIGRATION_PHASES = ("waiting", "running", "succeeded", "failed")
@@ -32,6 +32,7 @@ class Managed:
         drift: how many things are not as its manifest wants.
         restart_fields: what waits for its next start.
         held: why nothing is done about it; "" where it is not held.
+        diverged: how many of its disks were moved to another source by something else.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Managed:
     drift: int = 0
     restart_fields: tuple[str, ...] = ()
     held: str = ""
+    diverged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class FleetStatus:
         connected: whether there is a connection to libvirt.
         migrations: those that are going on or have just ended.
         migrations_ended: how many have ended, by how.
+        state_unreadable: how many files of the state directory cannot be read.
     """
 
     servers: tuple[Managed, ...] = ()
@@ -94,6 +97,7 @@ class FleetStatus:
     connected: bool = False
     migrations: tuple[Migration, ...] = ()
     migrations_ended: Mapping[str, int] = field(default_factory=dict)
+    state_unreadable: int = 0
 
 
 class FleetCollector(RegistryCollector):
@@ -139,6 +143,11 @@ class FleetCollector(RegistryCollector):
         drift = GaugeMetricFamily(
             f"{prefix}drift", "How many things are not as the manifest wants.", labels=[name]
         )
+        diverged = GaugeMetricFamily(
+            f"{prefix}diverged_disks",
+            "Disks that were moved to another source than its manifest states, and are left there.",
+            labels=[name],
+        )
         restart = GaugeMetricFamily(
             f"{prefix}restart_required", "Fields that wait for a start.", labels=[name, "field"]
         )
@@ -151,6 +160,7 @@ class FleetCollector(RegistryCollector):
             for kind in CONDITIONS:
                 conditions.add_metric([each.name, kind], each.conditions.get(kind, False))
             drift.add_metric([each.name], each.drift)
+            diverged.add_metric([each.name], each.diverged)
             for path in each.restart_fields:
                 restart.add_metric([each.name, path], 1)
             if each.held:
@@ -160,7 +170,7 @@ class FleetCollector(RegistryCollector):
             allowed = {_label(key): each.labels.get(key, "") for key in self._labels}
             if allowed:
                 own.add_metric([], {name: each.name, **allowed})
-        yield from (conditions, drift, restart, held, manifest, own)
+        yield from (conditions, drift, diverged, restart, held, manifest, own)
 
 
 def _label(key: str) -> str:
@@ -182,6 +192,12 @@ def _manifests(status: FleetStatus) -> Iterable[Metric]:
     )
     held.add_metric([], status.prune_held)
     yield held
+    unreadable = GaugeMetricFamily(
+        "reconvirt_state_unreadable",
+        "Files of the state directory that cannot be read; what they say is taken carefully.",
+    )
+    unreadable.add_metric([], status.state_unreadable)
+    yield unreadable
 
 
 def _migrations(migrations: Iterable[Migration]) -> Iterable[Metric]:

@@ -19,11 +19,13 @@ from reconvirt.controller.config.model import PageSettings, SocketSettings
 from reconvirt.controller.desk import Desk
 from reconvirt.controller.engine import Engine
 from reconvirt.controller.history import History
-from reconvirt.controller.holds import Holds
+from reconvirt.controller.holds import HoldStore
 from reconvirt.controller.pruner import Pruner
+from reconvirt.controller.state_store import StateStore
 from reconvirt.controller.status import StatusBook
 from reconvirt.domain.desired import desire
 from reconvirt.hypervisor.connection import Hypervisor
+from reconvirt.hypervisor.errors import OperationFailed
 from reconvirt.manifest.load import assemble, load_file
 from reconvirt.manifest.model import SourceFile
 from testbed.ports import free_port
@@ -36,17 +38,24 @@ def office(tmp_path: Path) -> Iterator[Office]:
     assert () == content.problems
     manifests = dict(assemble([content], "r1").manifests)
     history, book, poked = History(), StatusBook(), []
+
+    def abort(name: str) -> None:
+        if "aborted" in poked:
+            raise OperationFailed(f"no migration of {name} runs")
+        poked.append("aborted")
+
     engine = Engine(lambda: hypervisor)
     engine.want({name: desire(each) for name, each in manifests.items()})
     desk = Desk(
         engine=engine,
         book=book,
         history=history,
-        holds=Holds(tmp_path / "holds.json"),
+        holds=HoldStore(StateStore(tmp_path)),
         pruner=Pruner(lambda: hypervisor, "desired", history, lambda _orphans, _verdict: None),
         hypervisor=lambda: hypervisor,
         manifests=lambda: manifests,
         poke_source=lambda: poked.append("poked"),
+        abort_migration=abort,
     )
     book.describe(connected=True, revision="r1")
     made = Office(desk, book, history, hypervisor, manifests, poked)

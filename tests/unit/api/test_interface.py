@@ -20,7 +20,8 @@ from reconvirt.api.server import Server
 from reconvirt.cli.client import Client, one
 from reconvirt.cli.failure import Failure
 from reconvirt.controller.config import Config
-from testbed.waiting import wait_until
+from reconvirt.controller.state_store import Document
+from testbed.waiting import limit, wait_until
 
 Check = Callable[[str, Any], None]
 
@@ -83,6 +84,36 @@ def test_reconcile_and_approve(client: Client, office: Office) -> None:
 
     assert ["poked"] == office.poked
     assert [] == client.send("POST", "prune/approve")["names"]
+
+
+def test_a_migration_is_ended(client: Client, office: Office) -> None:
+    """Who wanted it is told; where none runs that is said."""
+    answer = client.send("DELETE", one("test", "migration"))
+
+    assert "test: its migration is being ended" == answer["message"]
+    (event,) = office.history.since(0, "test")[-1:]
+    assert ("MigrationAborted", f"by {getpass.getuser()}") == (event.reason, event.message)
+    with pytest.raises(Failure, match="no migration of test runs"):
+        client.send("DELETE", one("test", "migration"))
+
+
+def test_state_that_cannot_be_read_is_told(client: Client, office: Office, keeps_to: Check) -> None:
+    """Of all, as it may concern all."""
+    assert [] == client.get("virtual-servers")["state_problems"]
+    office.book.describe(state_problems=("holds.json cannot be read",))
+
+    fleet = client.get("virtual-servers")
+
+    keeps_to("FleetAnswer", fleet)
+    assert ["holds.json cannot be read"] == fleet["state_problems"]
+
+
+def test_holds_that_cannot_be_read(client: Client, tmp_path: Path) -> None:
+    """None is set over them, and the answer says which file it is."""
+    (tmp_path / Document.HOLDS).write_text("{", encoding="utf-8")
+
+    with pytest.raises(Failure, match=r"holds\.json cannot be read .*repair it"):
+        client.send("PUT", one("test", "hold"), {"reason": "new disk"})
 
 
 @pytest.mark.parametrize(
@@ -180,7 +211,7 @@ def test_the_end_of_the_server_ends_its_streams(office: Office, config: Config) 
 
     with pytest.raises(Failure, match="has ended"):
         next(fleets)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < limit(5)
     assert not config.socket.path.exists()
 
 

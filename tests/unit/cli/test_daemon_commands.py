@@ -19,8 +19,6 @@ STEERING = (
     ("get", "--watch"),
     ("reconcile", "web1"),
     ("reconcile", "--source"),
-    ("hold", "web1", "--reason", "x"),
-    ("release", "web1"),
     ("approve", "prune"),
 )
 
@@ -120,6 +118,66 @@ def test_reconcile_wants_one_of_two(nobody: Path) -> None:
 
         assert 1 == status
         assert "either NAME or --source must be given" in err
+
+
+class TestHoldsWithoutADaemon:
+    """They are set in the state store itself."""
+
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> str:
+        text = f'state_directory = "{tmp_path}/state"\nlock_directory = "{tmp_path}"\n'
+        (tmp_path / "reconvirt.toml").write_text(text)
+        return str(tmp_path / "reconvirt.toml")
+
+    def test_set_seen_and_released(self, nobody: Path, settings: str) -> None:
+        """Also of one that libvirt does not have yet."""
+
+        def call(*arguments: str) -> tuple[int, str, str]:
+            return run(*arguments, "--config", settings, path=nobody)
+
+        status, out, err = call("hold", "web1", "--reason", "new disk")
+        assert (0, True) == (status, "web1 is held by " in out)
+        assert f"no daemon listens at {nobody}; holds are stored in" in err
+        _, out, _ = call("get", "web1", "-o", "json")
+        (found,) = json.loads(out)["virtualServers"]
+        assert ("held", "new disk") == (found["phase"], found["hold"]["reason"])
+        assert "'reconvirt release web1' ends that" in call("why", "web1")[1]
+
+        assert (0, True) == (call("release", "web1")[0], "differs" in call("get", "web1")[1])
+        status, _, err = call("release", "web1")
+        assert (1, True) == (status, err.endswith("reconvirt: web1 is not held\n"))
+
+    def test_one_that_does_not_exist(self, nobody: Path, settings: str) -> None:
+        """Whoever misspells a name must not believe that it is held."""
+        status, _, err = run("hold", "web9", "--reason", "x", "--config", settings, path=nobody)
+
+        assert (1, True) == (status, "web9: no manifest states it" in err)
+
+    def test_several_at_once(self, nobody: Path, settings: str, tmp_path: Path) -> None:
+        """Six processes, six holds."""
+        folder = tmp_path / "desired"
+        folder.mkdir()
+        names = [f"vs{number}" for number in range(6)]
+        text = (ROOT / "desired" / "web1.yaml").read_text()
+        for name in names:
+            (folder / f"{name}.yaml").write_text(text.replace("name: web1", f"name: {name}"))
+        environment = {
+            "PATH": os.environ["PATH"],
+            "RECONVIRT_SOCKET": str(nobody),
+            "RECONVIRT_CONNECT": "test:///default",
+            "RECONVIRT_DESIRED": str(folder),
+            "RECONVIRT_CONFIG": settings,
+        }
+        commands = [[PROGRAM, "hold", name, "--reason", "maintenance"] for name in names]
+        processes = [
+            subprocess.Popen(each, env=environment, stderr=subprocess.PIPE) for each in commands
+        ]
+
+        errors = [each.communicate(timeout=120)[1] for each in processes]
+
+        assert [0] * 6 == [each.returncode for each in processes], errors
+        stored = json.loads((tmp_path / "state" / "holds.json").read_text())["entries"]
+        assert set(names) == {each["name"] for each in stored.values()}
 
 
 def test_holds_are_seen_without_a_daemon(nobody: Path, tmp_path: Path) -> None:

@@ -68,3 +68,19 @@ def test_a_condition_that_stays_keeps_its_beginning() -> None:
 
     assert 1.0 == same[Kind.READY].since
     assert 3.0 == other[Kind.READY].since
+
+
+def test_a_disk_that_was_moved_is_told_with_both_paths() -> None:
+    """An overlay of the stated image is told as well, and is ready."""
+    change = Change("devices.disks[vda].source", "/b", "/a", Effect.REFUSED, "a person moved it")
+    moved = outcome(Phase.DIVERGED, Plan("web1", diverged=(change,)))
+    overlay = outcome(Phase.CONVERGED, Plan("web1", overlays=(change,)))
+
+    told = conditions_of(moved, {}, 1.0)[Kind.DIVERGED]
+
+    assert {"Ready": False, "Diverged": True} == kinds(moved)
+    assert {"Ready": True, "Overlay": True} == kinds(overlay)
+    assert "SourceMoved" == told.reason
+    assert told.message == (
+        "devices.disks[vda].source: at /b, its manifest states /a: a person moved it"
+    )

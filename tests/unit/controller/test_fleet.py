@@ -68,7 +68,9 @@ def test_before_anything_is_known(view: FleetView) -> None:
 def test_conditions_follow_from_the_last_look(view: FleetView, book: StatusBook) -> None:
     view.accepted(snapshot(manifest("a"), manifest("b"), manifest("c"), manifest("d")))
     waiting = Change("vcpu.maximum", "1", "2", Effect.NEXT_START, "so it is")
-    plan = Plan("b", waiting=(waiting,), unlisted=(Change("x", "1", None, Effect.LIVE, ""),))
+    moved = Change("devices.disks[vda].source", "/b", "/a", Effect.REFUSED, "")
+    unlisted = (Change("x", "1", None, Effect.LIVE, ""),)
+    plan = Plan("b", waiting=(waiting,), unlisted=unlisted, diverged=(moved,))
     for each in (
         outcome("a", Phase.CONVERGED),
         outcome("b", Phase.WAITING_FOR_RESTART, plan),
@@ -78,9 +80,9 @@ def test_conditions_follow_from_the_last_look(view: FleetView, book: StatusBook)
         view.settled(each)
     a, b, c, d = view.status().servers
     assert {"Ready"} == {name for name, state in a.conditions.items() if state}
-    expected = {"Ready", "RestartRequired", "Drifted"}
+    expected = {"Ready", "RestartRequired", "Drifted", "Diverged"}
     assert expected == {k for k, state in b.conditions.items() if state}
-    assert (("vcpu.maximum",), 1) == (b.restart_fields, b.drift)
+    assert (("vcpu.maximum",), 1, 1) == (b.restart_fields, b.drift, b.diverged)
     assert ("why", "") == (a.held, b.held)
     assert 3 == view.status().prune_held
     assert {"Stalled"} == {name for name, state in c.conditions.items() if state}

@@ -49,7 +49,7 @@ from reconvirt.domain.evidence import EVIDENCE, authority, evidence_reference
 from reconvirt.domain.observed import Identity, Observed, State
 from reconvirt.hypervisor.errors import HypervisorDown
 from strategies import NAME, wanted
-from virtual_servers import defined, restarted, shut_off, spec
+from virtual_servers import defined, devices, disk, restarted, shut_off, spec
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = Path(inspect.getfile(reconvirt)).parent
@@ -63,6 +63,7 @@ class Libvirt:
     config: str = ""
     conflicts: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
     done: list[tuple[str, Action]] = field(default_factory=list)
 
     def identify(self, _uuid: str, _name: str) -> tuple[Identity, ...]:
@@ -73,6 +74,9 @@ class Libvirt:
 
     def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
         return self.conflicts
+
+    def block_jobs(self, _uuid: str) -> tuple[str, ...]:
+        return self.jobs
 
     def missing_sources(self, _xml: str) -> tuple[str, ...]:
         return self.missing
@@ -308,6 +312,18 @@ class TestStorage:
         libvirt = libvirt_with(seen, conflicts=("/dev/dm-3 is open by db1",))
 
         assert "db1" in refused(StorageInUse, Guard(), libvirt, call(action, seen))
+
+    def test_a_block_job_on_a_disk_that_is_pointed_elsewhere(self) -> None:
+        """libvirt shows only some of them in its XML; other disks are not held up."""
+        seen = restarted(defined(wanted(devices(disks=[disk("a"), disk("b")]))))
+        define = Define(seen.config.replace("/images/a.img", "/images/new"), seen.config)
+
+        why = refused(StorageInUse, Guard(), libvirt_with(seen, jobs=("vda",)), call(define, seen))
+        free = libvirt_with(seen, jobs=("vdb",))
+        Guard().act(free, call(define, seen))
+
+        assert "a block job works on vda" in why
+        assert [define] == [action for _, action in free.done]
 
 
 class TestRestarting:

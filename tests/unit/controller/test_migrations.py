@@ -223,6 +223,23 @@ def test_with_an_unreadable_journal_nothing_is_taken_for_begun(tmp_path: Path) -
     assert away.migrations.end(STAYS, here=True) is None
 
 
+@pytest.mark.parametrize("document", [Document.MIGRATIONS, Document.ABORT_REQUESTS])
+def test_none_is_begun_where_it_is_not_known_which_were(tmp_path: Path, document: Document) -> None:
+    """The status says so, until the file can be read again."""
+    (tmp_path / document).write_text("{", encoding="utf-8")
+    away = Away(tmp_path)
+
+    found = away.migrations.move(LEAVES)
+
+    assert (False, True) == (found.underway, str(tmp_path / document) in found.message)
+    assert found.report is not None
+    assert found.report.end is End.REFUSED
+    assert str(tmp_path / document) in away.migrations.unknown()
+    (tmp_path / document).unlink()
+    assert away.migrations.move(LEAVES).underway
+    assert away.woken.acquire(timeout=30)
+
+
 def test_what_a_person_has_ended_while_no_daemon_ran_is_not_begun_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ WAITS, REFUSED = change("memory.size"), change("os.arch", Effect.REFUSED, "it ca
 ASKED = Step(Detach("a"), (change("devices.disks[vdb]", Effect.GUEST),))
 FOREIGN = change("devices.disks[vdz]", Effect.REFUSED)
 
+MOVED = Change("devices.disks[vda].source", "/b", "/a", Effect.REFUSED, "why")
+
 
 @pytest.mark.parametrize(
     ("plan", "complaint", "phase", "message"),
@@ -49,6 +51,13 @@ FOREIGN = change("devices.disks[vdz]", Effect.REFUSED)
         ),
         (Plan("a", steps=(ASKED,)), "it is silent", Phase.NO_ANSWER, "it is silent"),
         (
+            Plan("a", waiting=(WAITS,), drifted=(WAITS,), diverged=(MOVED,)),
+            "",
+            Phase.DIVERGED,
+            "devices.disks[vda].source: at /b: why",
+        ),
+        (Plan("a", overlays=(MOVED,)), "", Phase.CONVERGED, "as its manifest wants it"),
+        (
             Plan("a", steps=(ASKED,), waiting=(WAITS,), refused=(REFUSED,)),
             "it is silent",
             Phase.REFUSED,
@@ -66,6 +75,8 @@ def test_the_worst_is_told_first(plan: Plan, complaint: str, phase: Phase, messa
     [
         (Plan("a"), True),
         (Plan("a", unlisted=(FOREIGN,)), True),
+        (Plan("a", overlays=(MOVED,)), True),
+        (Plan("a", diverged=(MOVED,)), False),
         (Plan("a", waiting=(WAITS,)), False),
         (Plan("a", refused=(REFUSED,)), False),
         (Plan("a", steps=(Step(Start(), ()),)), False),

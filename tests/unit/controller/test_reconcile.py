@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from guarded import Guarded
 from reconvirt.controller.guard import Guard
+from reconvirt.controller.holds import Hold, HoldStore
 from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.prune import Orphan
 from reconvirt.controller.reconcile import Reconciler
 from reconvirt.controller.requests import ASK_AGAIN_SECONDS, MOST_REQUESTS
 from reconvirt.controller.starts import StartGate
-from reconvirt.controller.surroundings import Surroundings
+from reconvirt.controller.state_store import Document, StateStore
+from reconvirt.controller.surroundings import Surroundings, hold_text
 from reconvirt.controller.write_budget import WriteBudget
 from reconvirt.domain.actions import (
     Action,
@@ -24,6 +29,7 @@ from reconvirt.domain.actions import (
     SetParameter,
     Shutdown,
     Start,
+    Undefine,
 )
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
@@ -476,10 +482,10 @@ def test_what_must_run_before_is_asked_of_one_that_is_to_be_started(
 @pytest.mark.parametrize("why", ["shall be off", "waits for db", "is held"])
 def test_one_that_does_not_start_any_more_keeps_no_other_waiting(why: str) -> None:
     """Its turn would never come, nor that of those behind it."""
-    gate, reasons = StartGate(1), {"hold": "", "not_yet": ""}
+    gate, reasons, holds = StartGate(1), {"not_yet": ""}, HoldStore(StateStore())
     around = Surroundings(
         gate=gate,
-        hold=lambda _desired: reasons["hold"] or None,
+        holds=holds,
         not_yet=lambda _desired: reasons["not_yet"],
     )
     desired = wanted(spec())
@@ -489,9 +495,74 @@ def test_one_that_does_not_start_any_more_keeps_no_other_waiting(why: str) -> No
     assert (Phase.WAITING, "others" in waits.message) == (waits.phase, True)
     assert not gate.enter("next", -1)
 
-    reasons |= {"hold": why} if why == "is held" else {}
+    if why == "is held":
+        holds.add(desired.expected_uuid, NAME, Hold(why, "anna", 0.0), confirmed=True)
     reasons |= {"not_yet": why} if why == "waits for db" else {}
     reconciler.reconcile(wanted(spec(state="shutoff")) if why == "shall be off" else desired)
     gate.leave("first")
 
     assert gate.enter("next", -1)
+
+
+class TestHolds:
+    """A hold is the uuid's, and counts for orphans as well."""
+
+    HELD = Hold("being repaired", "anna", 0.0)
+
+    @pytest.mark.parametrize("how", ["by hand", "by annotation", "unreadable"])
+    def test_an_orphan_that_is_held_stays(self, how: str, tmp_path: Path) -> None:
+        """Whoever holds it, and also where that cannot be read."""
+        desired = wanted(spec(policy={"on_removal": "undefine"}))
+        libvirt, holds = Libvirt(defined(desired)), HoldStore(StateStore(tmp_path))
+        assert libvirt.seen is not None
+        uuid = libvirt.seen.uuid
+        if how == "by hand":
+            holds.add(uuid, NAME, self.HELD, confirmed=True)
+        elif how == "by annotation":
+            holds.note_annotations({NAME: (uuid, "being repaired")})
+        else:
+            (tmp_path / Document.HOLDS).write_text("{", encoding="utf-8")
+        reconciler = Reconciler(lambda: libvirt, Surroundings(holds=holds))
+        orphan = Orphan(NAME, uuid, desired.statement)
+
+        outcome = reconciler.remove(orphan)
+
+        assert ([], Phase.UNMANAGED) == (libvirt.done, outcome.phase)
+        assert outcome.hold is not None
+        assert "its manifest is gone" in outcome.message
+        (tmp_path / Document.HOLDS).unlink()
+        reconciler.remove(orphan)
+        assert [Undefine] == [type(each) for each in libvirt.done]
+
+    def test_a_manifest_that_gives_it_another_name(self) -> None:
+        """What was held by its old name is held by its uuid."""
+        before = wanted(spec(state="shutoff"))
+        libvirt, holds = Libvirt(defined(before)), HoldStore(StateStore())
+        assert libvirt.seen is not None
+        holds.add(libvirt.seen.uuid, NAME, self.HELD, confirmed=True)
+        renamed = replace(wanted(spec(state="shutoff", vcpu=2)), name="db1", uuid=libvirt.seen.uuid)
+
+        outcome = Reconciler(lambda: libvirt, Surroundings(holds=holds)).reconcile(renamed)
+
+        assert ([], Phase.HELD) == (libvirt.done, outcome.phase)
+
+    @pytest.mark.parametrize("unreadable", [False, True])
+    def test_it_stops_what_is_under_way(self, tmp_path: Path, *, unreadable: bool) -> None:
+        """Whoever was answered that it is held finds no call made after that."""
+        desired = wanted(spec(vcpu=4, memory="2 GiB", state="shutoff"))
+        seen = restarted(defined(wanted(spec(state="shutoff"))))
+        libvirt, holds = Libvirt(seen), HoldStore(StateStore(tmp_path))
+
+        def hold(_action: Action) -> None:
+            if unreadable:
+                (tmp_path / Document.HOLDS).write_text("{", encoding="utf-8")
+            else:
+                holds.add(seen.uuid, NAME, self.HELD, confirmed=True)
+
+        libvirt.during = hold
+        around = Surroundings(holds=holds, guard=Guard(hold=partial(hold_text, holds)))
+
+        outcome = Reconciler(lambda: libvirt, around).reconcile(desired)
+
+        assert (1, Phase.HELD) == (len(libvirt.done), outcome.phase)
+        assert outcome.hold is not None

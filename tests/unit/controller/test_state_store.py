@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -99,3 +100,76 @@ def test_without_a_directory_it_lives_as_long_as_the_object(tmp_path: Path) -> N
     assert store.read(Document.HOLDS) == {"web1": {}}
     assert StateStore().read(Document.HOLDS) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_changes_of_several_documents_may_be_nested(tmp_path: Path) -> None:
+    """The lock between processes is one, and knows its own process again."""
+    store = StateStore(tmp_path)
+
+    with store.change(Document.HOLDS) as holds, store.change(Document.FENCES) as fences:
+        holds["web1"] = {}
+        fences["zhost2"] = dict(store.read(Document.HOLDS))
+
+    later = StateStore(tmp_path)
+    assert {"web1": {}} == later.read(Document.HOLDS)
+    assert {"zhost2": {}} == later.read(Document.FENCES)
+
+
+def test_what_another_process_has_changed_is_seen(tmp_path: Path) -> None:
+    """Also where it was read before, and however fast one change follows the other."""
+    ours, theirs = StateStore(tmp_path), StateStore(tmp_path)
+    for number in range(50):
+        with theirs.change(Document.HOLDS) as entries:
+            entries["web1"] = {"reason": f"{number:02}"}
+
+        assert {"web1": {"reason": f"{number:02}"}} == ours.read(Document.HOLDS)
+
+
+def test_what_has_not_changed_is_not_parsed_again(tmp_path: Path) -> None:
+    """It is read before each call."""
+    with StateStore(tmp_path).change(Document.HOLDS) as entries:
+        entries["web1"] = {}
+    file = tmp_path / Document.HOLDS
+    os.utime(file, (1e9, 1e9))
+    store = StateStore(tmp_path)
+
+    assert store.read(Document.HOLDS) is store.read(Document.HOLDS)
+    file.write_text("{", encoding="utf-8")
+    with pytest.raises(Unreadable):
+        store.read(Document.HOLDS)
+
+
+def test_what_cannot_be_read_is_listed(tmp_path: Path) -> None:
+    """Until it is repaired."""
+    store = StateStore(tmp_path)
+    assert () == store.problems()
+    (tmp_path / Document.HOLDS).write_text("{", encoding="utf-8")
+    (tmp_path / Document.SOURCE).write_text("[]", encoding="utf-8")
+
+    holds, source = store.problems()
+
+    assert f"{tmp_path / Document.HOLDS} cannot be read (" in holds
+    assert "it is no JSON object); repair it, or remove it if that is safe" in source
+    (tmp_path / Document.HOLDS).write_text("{}", encoding="utf-8")
+    (tmp_path / Document.SOURCE).unlink()
+    assert () == store.problems()
+
+
+def test_a_virtual_server_may_be_called_version(tmp_path: Path) -> None:
+    """In a file of names alone."""
+    (tmp_path / Document.HOLDS).write_text('{"version": {"reason": "x"}}', encoding="utf-8")
+
+    assert {"version": {"reason": "x"}} == StateStore(tmp_path).read(Document.HOLDS)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for others")
+def test_what_root_has_written_belongs_to_the_daemon(tmp_path: Path) -> None:
+    """Its user can read what a command of root's has stored, and lock as well."""
+    os.chown(tmp_path, 65534, 65534)
+
+    with StateStore(tmp_path).change(Document.HOLDS) as entries:
+        entries["web1"] = {}
+
+    for name in (Document.HOLDS, "state.lock"):
+        found = (tmp_path / name).stat()
+        assert (65534, 65534, 0o600) == (found.st_uid, found.st_gid, found.st_mode & 0o777)

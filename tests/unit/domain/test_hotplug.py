@@ -72,7 +72,11 @@ class TestDevices:
         made = plan(spec(), Observed(NAME, seen.uuid, 1, State.RUNNING, "", seen.config, live))
 
         assert [] == actions(made)
-        assert "/images/precious.img" in made.refused[0].reason
+        [diverged] = made.diverged
+        assert ("devices.disks[vda].source", "/images/precious.img") == (
+            diverged.field,
+            diverged.old,
+        )
 
     def test_what_is_not_given_back_yet_is_remembered(self) -> None:
         """The mark of what runs lists a disk until it is gone; the configuration's does not."""

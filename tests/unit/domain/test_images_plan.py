@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from reconvirt.domain.actions import CreateImage, GrowDisk, GrowImage
 from reconvirt.domain.changes import Plan
-from reconvirt.domain.image_plan import ImageFacts, Images, wanted_images
-from reconvirt.domain.observed import Observed
+from reconvirt.domain.image_plan import ImageFacts, Images, KnownImages, wanted_images
+from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.plan import Host, make_plan
+from reconvirt.domain.xmltree import parse_xml
 from strategies import wanted
-from virtual_servers import Spec, devices, disk, refusals, running, shut_off, spec, verbs
+from virtual_servers import (
+    Spec,
+    defined,
+    devices,
+    disk,
+    observe,
+    refusals,
+    restarted,
+    running,
+    shut_off,
+    spec,
+    text_of,
+    verbs,
+)
 
 GIB = 1 << 30
 PATH = "/images/a.img"
@@ -150,3 +165,128 @@ class TestThere:
 
         assert {} == refusals(made)
         assert f"{(GIB >> 10) + 1} KiB" == plugged.refused[0].old
+
+
+class TestOnceThere:
+    """An image that was there once and is missing is never made again."""
+
+    WAS_THERE = f"{PATH}: it was there, and is missing"
+
+    @pytest.mark.parametrize("create", [{"size": "1 GiB"}, None], ids=["made", "given"])
+    def test_one_that_the_last_applied_manifest_states(self, create: Spec | None) -> None:
+        """It is not started, whoever made the image."""
+        before = made_disk(create) if create else devices(disks=[disk("a")])
+
+        made = plan_with(made_disk({"size": "1 GiB"}, "raw"), None, defined(wanted(before)))
+
+        assert self.WAS_THERE in refusals(made)[FIELD]
+        assert not {"create-image", "start"} & set(verbs(made))
+        assert made.recheck
+
+    def test_one_that_was_adopted_and_never_changed(self) -> None:
+        """Its configuration names the image, and was not written by us."""
+        after = made_disk({"size": "1 GiB"})
+        seen = defined(wanted(after))
+        root = parse_xml(seen.config)
+        root.remove(root.find("metadata"))
+
+        made = plan_with(after, None, replace(seen, config=text_of(root)))
+
+        assert [] == verbs(made)
+
+    def test_one_that_is_known_from_before(self) -> None:
+        """The virtual server was undefined meanwhile; it is defined, and not started."""
+        host = Host(images={PATH: None}, known_images=KnownImages(frozenset({PATH})))
+
+        made = make_plan(wanted(made_disk({"size": "1 GiB"})), None, {}, host)
+
+        assert ["define"] == verbs(made)
+        assert self.WAS_THERE in refusals(made)[FIELD]
+
+    def test_where_that_cannot_be_known(self) -> None:
+        """The record of images cannot be read: the careful answer."""
+        host = Host(images={PATH: None}, known_images=KnownImages(problem="images.json: bad"))
+
+        made = make_plan(wanted(made_disk({"size": "1 GiB"})), None, {}, host)
+
+        assert ["define"] == verbs(made)
+        assert "images.json: bad" in refusals(made)[FIELD]
+
+    @pytest.mark.parametrize(
+        ("state", "policy"),
+        [
+            ("running", {"restart": "automatic"}),
+            ("running", {"crash": "restart"}),
+            ("paused", {}),
+        ],
+    )
+    def test_one_that_runs_is_left_alone(self, state: str, policy: Spec) -> None:
+        """The file was moved away by mistake: QEMU has it open still."""
+        before = made_disk({"size": "1 GiB"})
+        after = before | {"state": state, "policy": policy, "title": "x", "memory": "2 GiB"}
+        seen = running(before)
+        if "crash" in policy:
+            seen = replace(seen, state=State.CRASHED)
+
+        made = plan_with(after, None, seen)
+
+        assert not {"shutdown", "destroy", "suspend", "create-image"} & set(verbs(made))
+        assert {"define"} <= set(verbs(made))
+
+    def test_what_shall_be_off_is_shut_down(self) -> None:
+        before = made_disk({"size": "1 GiB"})
+
+        made = plan_with(before | {"state": "shutoff"}, None, running(before))
+
+        assert "shutdown" == verbs(made)[-1]
+
+    def test_a_disk_is_not_plugged_without_it(self) -> None:
+        """What else has changed is done."""
+        host = Host(images={PATH: None}, known_images=KnownImages(frozenset({PATH})))
+        after = wanted(made_disk({"size": "1 GiB"}) | {"cputune": {"shares": 7}})
+
+        made = make_plan(after, running(spec()), {}, host)
+
+        assert "set-parameter" in verbs(made)
+        assert not {"attach", "create-image"} & set(verbs(made))
+
+    def test_a_new_one_is_made_where_another_was_known(self) -> None:
+        """The manifest was given another path."""
+        host = Host(images={PATH: None}, known_images=KnownImages(frozenset({"/images/old"})))
+
+        made = make_plan(wanted(made_disk({"size": "1 GiB"})), None, {}, host)
+
+        assert ["create-image", "define", "start"] == verbs(made)
+
+
+class TestMovedDisks:
+    """What is stated is not where the disk is: the image there is none of our business."""
+
+    def seen(self, inside: str = "") -> Observed:
+        config = parse_xml(defined(wanted(made_disk({"size": "1 GiB"}))).config)
+        config.find("devices/disk/source").set("file", "/images/moved")
+        if inside:
+            config.find("devices/disk").append(parse_xml(inside))
+        return restarted(observe(config))
+
+    def test_it_is_neither_made_nor_grown(self) -> None:
+        for facts in (None, there(GIB)):
+            made = plan_with(made_disk({"size": "2 GiB"}), facts, self.seen())
+
+            assert ["record", "record"] == verbs(made)
+            assert () == made.refused
+
+    def test_nothing_below_an_overlay_is_grown(self) -> None:
+        below = f"<backingStore type='file'><source file='{PATH}'/></backingStore>"
+
+        made = plan_with(made_disk({"size": "2 GiB"}), there(GIB), self.seen(below))
+
+        assert not {"grow-disk", "grow-image"} & set(verbs(made))
+
+    def test_what_runs_on_the_old_image_is_not_grown_for_the_new_one(self) -> None:
+        before = made_disk({"size": "1 GiB"}, source={"file": "/images/old"})
+
+        made = plan_with(made_disk({"size": "2 GiB"}), there(GIB), running(before))
+
+        assert "define" in verbs(made)
+        assert not {"grow-disk", "grow-image"} & set(verbs(made))

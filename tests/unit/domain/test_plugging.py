@@ -153,7 +153,6 @@ class TestGivingBack:
     @pytest.mark.parametrize(
         ("kind", "device", "element", "other"),
         [
-            ("disks", disk("b"), "devices/disk/source", {"file": "/images/precious.img"}),
             ("interfaces", nic(7), "devices/interface/source", {"bridge": "br9"}),
             (
                 "channels",

@@ -177,7 +177,7 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
                 2,
                 ("vcpu.maximum", "memory"),
             ),
-            Managed("db1", held="paused"),
+            Managed("db1", held="paused", diverged=2),
         ),
         {"valid": 2, "invalid": 1},
         "rev2",
@@ -188,6 +188,7 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
             Migration("db1", "out", "failed"),
         ),
         migrations_ended={"moved": 3, "stayed": 1},
+        state_unreadable=1,
     )
     registry.register(FleetCollector(lambda: status, ["env", "team/owner"]))
 
@@ -203,6 +204,12 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
     assert 1 == registry.get_sample_value(
         "reconvirt_virtual_server_held", {"virtual_server": "db1", "reason": "paused"}
     )
+    assert [0, 2] == [
+        registry.get_sample_value(
+            "reconvirt_virtual_server_diverged_disks", {"virtual_server": each}
+        )
+        for each in ("web1", "db1")
+    ]
     assert [2, 1, 0] == [
         registry.get_sample_value("reconvirt_manifests", {"validity": each})
         for each in ("valid", "invalid", "retained")
@@ -210,6 +217,7 @@ def test_the_fleet(registry: CollectorRegistry) -> None:
     assert 1 == registry.get_sample_value(
         "reconvirt_manifests_revision_info", {"revision": "rev2", "applied": "rev1"}
     )
+    assert 1 == registry.get_sample_value("reconvirt_state_unreadable")
     out = {"virtual_server": "web1", "direction": "out"}
     assert [3, 1] == [
         registry.get_sample_value("reconvirt_migrations_total", {"result": each})

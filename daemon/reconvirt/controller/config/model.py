@@ -104,6 +104,12 @@ class Config:
     state_directory: Path = setting(
         Path("/var/lib/reconvirt"), about="where the daemon keeps what it must know after a restart"
     )
+    lock_directory: Path = setting(
+        Path("/run/reconvirt"),
+        about="where the lock of each libvirt is, which one daemon or one `apply` has at a time; "
+        "it must be the same for all on this host. Who may not write there uses "
+        "`$XDG_RUNTIME_DIR`, or else `state_directory`",
+    )
     log_format: LogFormat = setting(
         "auto", about="auto: entries with fields under systemd's journal, else readable", live=True
     )

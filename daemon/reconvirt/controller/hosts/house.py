@@ -9,6 +9,7 @@ import structlog
 
 from reconvirt.controller.config import Config
 from reconvirt.controller.history import History
+from reconvirt.controller.hosts.abort import abort_migration
 from reconvirt.controller.hosts.census import Asked, Census
 from reconvirt.controller.hosts.claims import Claims, InventoryClaims
 from reconvirt.controller.hosts.copies import Copies
@@ -64,7 +65,8 @@ class House:
         self.fences = Fences(store, self._tell)
         self.census = Census(self._others, wake, self._heard, self._counts_as_off)
         self.afar = Afar(lambda: self._inventory, wake)
-        journal = MigrationJournal(store)
+        self._uri = config.connect
+        self._journal = journal = MigrationJournal(store)
         self.migrations = Migrations(
             config.connect,
             lambda: self._inventory,
@@ -98,9 +100,18 @@ class House:
             self.census,
             journal,
             wanted,
-            claims.runs_here,
+            self._etcd.runs_here if self._etcd is not None else None,
             self._tell,
         )
+
+    def abort_migration(self, name: str) -> None:
+        """End the migration of one that leaves this host, as a person wants it.
+
+        Raises:
+            HypervisorError: libvirt cannot end it, or none runs.
+            OSError: it cannot be stored that it shall not be tried again.
+        """
+        abort_migration(self._uri, name, self._journal)
 
     def start(self) -> None:
         """Ask the hosts that must be asked at each resync, and let others hear of this one."""

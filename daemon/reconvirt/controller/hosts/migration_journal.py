@@ -76,6 +76,19 @@ class MigrationJournal:
         self._lock = threading.Lock()
         self._read: dict[str, Entry] | None = None
 
+    @property
+    def unreadable(self) -> str:
+        """Why it is not known which migrations were begun or are to end; "" if it is known.
+
+        Until it is, none may be begun or carried on.
+        """
+        try:
+            _parsed(self._store.read(Document.MIGRATIONS))
+            self._store.read(Document.ABORT_REQUESTS)
+        except Unreadable as error:
+            return f"no migration is begun or carried on: {error}"
+        return ""
+
     def find(self, name: str) -> Entry | None:
         """The entry of a virtual server; None where there is none."""
         found = [entry for entry in self._entries().values() if entry.name == name]

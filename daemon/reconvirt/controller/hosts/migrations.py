@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from reconvirt.controller.guard import Guard
 from reconvirt.controller.history import History
 from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.migration_journal import MigrationJournal
@@ -22,6 +23,7 @@ from reconvirt.domain.placing import Inventory
 from reconvirt.manifest.host import HostManifest
 from reconvirt.metrics.fleet import Migration
 
+_AGAIN_SECONDS = 60.0
 _PHASES = {End.MOVED: "succeeded", End.FULL: "waiting"}
 """What has not failed, by the words of the metrics."""
 
@@ -57,6 +59,9 @@ class Migrations:
         history: told beginning and end.
         copies: keeps which images were made at other hosts.
         journal: keeps what was begun.
+
+    Attributes:
+        guard: makes the writing calls; it is the daemon's own, which is set when that is there.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Migrations:
     ) -> None:
         self._uri = uri
         self._journal = journal
+        self.guard = Guard()
         self._copies = copies
         self._inventory = inventory
         self._wake = wake
@@ -122,8 +128,9 @@ class Migrations:
             if move is not None:
                 return Standing(_told(move), underway=True)
             # What an earlier process has begun may go on, whatever the manifest says by now.
-            if sent is None and (ended := self._journal.ended(desired)):
-                return Standing(ended, report=Report(End.REFUSED, ended))
+            ended = "" if sent is not None else self._journal.ended(desired)
+            if ended or (ended := self._journal.unreadable):
+                return _refused(ended)
             if (pause := self._pause(wanted)) is not None:
                 return pause
             past = self._past.get(desired.name)
@@ -149,6 +156,7 @@ class Migrations:
             destination,
             self._copies,
             self._journal,
+            self.guard,
             self._take_slot,
             self._on_progress,
             self._stopping,
@@ -218,6 +226,13 @@ class Migrations:
         if past is None or past.wanted != wanted or now >= past.not_before:
             return None
         return Standing(past.report.message, False, past.not_before - now, past.report)
+
+    def unknown(self) -> str:
+        """Why it is not known what was migrated, so that nothing may follow from it; "" if it is.
+
+        Then a guest that a migration may have left behind must not be resumed or undefined.
+        """
+        return self._journal.unreadable
 
     def sent(self, name: str) -> str:
         """The host to which a virtual server was sent last; "" where it is not known."""
@@ -378,6 +393,10 @@ def _as_metric(name: str, phase: str, progress: Progress | None) -> Migration:
         remaining_bytes=progress.remaining,
         expected_end_seconds=progress.expected_end if phase == "running" else None,
     )
+
+
+def _refused(why: str) -> Standing:
+    return Standing(why, again_after=_AGAIN_SECONDS, report=Report(End.REFUSED, why))
 
 
 def _told(move: Move) -> str:

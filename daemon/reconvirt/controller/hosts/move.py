@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from reconvirt.controller.guard import Call, Guard, Refusal
 from reconvirt.controller.hosts.copies import Copies
 from reconvirt.controller.hosts.migration_journal import NOTHING, Entry, MigrationJournal
-from reconvirt.controller.hosts.report import ARRIVING, End, Report, refused, same_host
+from reconvirt.controller.hosts.report import End, Report, refused, same_host
+from reconvirt.controller.hosts.settling import settle
 from reconvirt.controller.state_store import Unreadable
+from reconvirt.domain.actions import (
+    Action,
+)
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.lifecycle import RUNS
 from reconvirt.domain.migration import (
     Order,
     Progress,
@@ -24,10 +28,15 @@ from reconvirt.domain.migration import (
     has_it_already,
     make_order,
     memory_of,
-    same_definition,
 )
-from reconvirt.domain.migration_errors import explain_failure
-from reconvirt.domain.observed import Observed, State
+from reconvirt.domain.migration_actions import (
+    AbortMigration,
+    Migrate,
+    SetMaxDowntime,
+    StartPostCopy,
+    SuspendToMigrate,
+)
+from reconvirt.domain.observed import Observed
 from reconvirt.domain.preflight import preflight
 from reconvirt.hypervisor.errors import Aborted, HypervisorError
 from reconvirt.hypervisor.moving import Host, survey
@@ -50,6 +59,7 @@ class Move:
         destination: that of the other.
         copies: keeps which images were made at the destination.
         journal: keeps what was begun, and what was at the destination before.
+        guard: makes the writing calls.
         take_slot: says why its memory must not be sent now, "" if it may; then it counts as being
             sent. It is asked directly before, and for one that is being sent already.
         on_progress: told how far it is.
@@ -59,6 +69,9 @@ class Move:
         sending: whether its memory is being sent: only then it keeps others here from that.
         waited: whether it has waited for a slot before.
         uuid: of the virtual server, as soon as it was observed.
+        error: what libvirt said of its failure.
+        suspended: whether its guest was paused so that the rest can be sent.
+        by_hand: whether a person has ended it.
         aborted: why it is to end, if it is.
         progress: how far it is; None when it has ended.
         seen: how far it was when it was last asked.
@@ -70,6 +83,7 @@ class Move:
     destination: HostManifest
     copies: Copies
     journal: MigrationJournal
+    guard: Guard
     take_slot: Callable[[Move, bool], str]
     on_progress: Callable[[str, Progress | None], None]
     stopping: threading.Event
@@ -81,9 +95,9 @@ class Move:
     aborted: str = ""
     progress: Progress | None = None
     seen: Progress | None = None
-    _error: str = field(default="", repr=False)
-    _suspended: bool = False
-    _by_hand: bool = False
+    error: str = field(default="", repr=False)
+    suspended: bool = False
+    by_hand: bool = False
 
     @property
     def name(self) -> str:
@@ -114,6 +128,9 @@ class Move:
             return self._run(here, there)
         except HypervisorError as error:
             return Report(End.UNSURE, f"not to be told: {error}")
+        except Refusal as refusal:
+            begun = self.is_left(self.uuid)
+            return Report(End.UNSURE if begun else End.STAYED, f"it is left as it is: {refusal}")
         finally:
             self._tell(None)
             for each in (here, there):
@@ -123,7 +140,7 @@ class Move:
     def _run(self, here: Host, there: Host | None) -> Report | None:
         observed = here.observe(self.name, self.desired.uuid)
         if observed is None:
-            return self._settle(here, there, None)
+            return settle(self, here, there, None)
         self.uuid = observed.uuid
         running = here.progress(self.name) if observed.active else None
         if running is None:
@@ -134,12 +151,14 @@ class Move:
         order = make_order(self.desired, observed, self.destination)
         if not self._follow(here, order, observed, begun=running is not None):
             return None
-        return self._settle(here, there, observed)
+        return settle(self, here, there, observed)
 
     def _prepare(self, here: Host, there: Host | None, observed: Observed) -> Report | None:
         """What comes of it before anything is sent; None if it is to be sent now."""
+        if (hold := self.guard.hold(observed.uuid, self.name, self.desired)) is not None:
+            return Report(End.STAYED, f"left alone: {hold}")
         if not self.begins:
-            return self._settle(here, there, observed)
+            return settle(self, here, there, observed)
         if there is None:
             message = f"{self.destination.name} cannot be reached at {self.destination.uri}"
             return Report(End.STAYED, message)
@@ -147,9 +166,9 @@ class Move:
 
     def _check(self, here: Host, there: Host, observed: Observed) -> Report | None:
         """Why nothing is moved now, or moved already; None if it can be."""
-        if self._is_left(observed.uuid) and there.find(observed.uuid) is not None:
+        if self.is_left(observed.uuid) and there.find(observed.uuid) is not None:
             # An earlier try has left it there; anything else is for the preflight to refuse.
-            report = self._settle(here, there, observed)
+            report = settle(self, here, there, observed)
             if report.end is not End.STAYED:
                 return report
         order = make_order(self.desired, observed, self.destination)
@@ -170,12 +189,12 @@ class Move:
         from here on says what may be cleaned up at either end.
         """
         if why := self.take_slot(self, False):
-            self._clean_up(there, observed.uuid)
+            self.clean_up(there, observed.uuid)
             return Report(End.STAYED if self.aborted else End.FULL, why)
         if findings := same_host(here, there, self.destination.name):
             return refused(*findings)
         if there.find(observed.uuid) is not None:
-            self._clean_up(there, observed.uuid)
+            self.clean_up(there, observed.uuid)
             return refused(has_it_already(self.destination.name))
         entry = Entry(
             self.name,
@@ -193,11 +212,11 @@ class Move:
             return Report(End.UNSURE, f"it is not begun, since that cannot be kept: {error}")
         return None
 
-    def _is_left(self, uuid: str) -> bool:
+    def is_left(self, uuid: str) -> bool:
         """Whether what the destination has of it can only be what our migration has left there."""
         return self.journal.left_behind(uuid, self.destination.name)
 
-    def _clean_up(self, there: Host, uuid: str) -> None:
+    def clean_up(self, there: Host, uuid: str) -> None:
         """Remove the images that were made at the destination."""
         for left in self.copies.remove(there, uuid, self.destination.name):
             _log.warning("image left at the destination", virtual_server=self.name, why=left)
@@ -207,7 +226,7 @@ class Move:
     ) -> Report | None:
         """Make the images at the destination that storage is copied to."""
         host, uuid = self.destination.name, observed.uuid
-        self._clean_up(there, uuid)
+        self.clean_up(there, uuid)
         wanted = copied_images(observed, order)
         images = [(each, here.disk_size(self.name, target)) for target, each in wanted.items()]
         path = self.copies.make(there, uuid, host, images)
@@ -217,7 +236,7 @@ class Move:
         """Have libvirt move it, and watch; False if the daemon ends meanwhile."""
         thread = None
         if not begun:
-            call = (here, order)
+            call = (here, order, observed)
             thread = threading.Thread(target=self._call, args=call, name=f"move-{self.name}")
             thread.daemon = True  # libvirt's daemons lead it, and go on when we end
             thread.start()
@@ -228,13 +247,29 @@ class Move:
             watch.close()
         return not self.stopping.is_set()
 
-    def _call(self, here: Host, order: Order) -> None:
+    def write(self, host: Host, action: Action, basis: Observed) -> None:
+        """Make a writing call at one of both hosts.
+
+        Raises:
+            Refusal: it must not be made now, as when it was put on hold.
+            HypervisorError: libvirt failed.
+        """
+        desired, journal = self.desired, "its migration"
+        if isinstance(action, Migrate):
+            call = Call(self.name, basis.uuid, action, basis, desired)
+        else:
+            call = Call(self.name, basis.uuid, action, basis, migration=journal)
+        self.guard.act(host, call)
+
+    def _call(self, here: Host, order: Order, observed: Observed) -> None:
         try:
-            here.migrate(self.name, order)
+            self.write(here, Migrate(order), observed)
+        except Refusal as refusal:
+            self.error = f"it was not begun: {refusal}"
         except Aborted as error:
-            self._error, self._by_hand = str(error), not self.aborted
+            self.error, self.by_hand = str(error), not self.aborted
         except HypervisorError as error:
-            self._error = str(error)
+            self.error = str(error)
 
     def _watch(
         self, watch: Host, order: Order, observed: Observed, thread: threading.Thread | None
@@ -257,127 +292,30 @@ class Move:
                     return
                 continue
             self._tell(progress)
-            with contextlib.suppress(HypervisorError):
+            with contextlib.suppress(HypervisorError, Refusal):
                 elapsed = max(progress.elapsed, time.monotonic() - begun)
                 if self.aborted and not ended:
-                    watch.abort_migration(self.name)
+                    self.write(watch, AbortMigration(), observed)
                     ended = True
                 if deadline is not None and elapsed > deadline and not late:
-                    self._too_late(watch, order)
+                    self._too_late(watch, order, observed)
                     late = True
                 allowed = order.policy.downtime_at(elapsed, memory)
                 if allowed != downtime:
-                    watch.set_downtime(self.name, allowed)
+                    self.write(watch, SetMaxDowntime(allowed), observed)
                     downtime = allowed
 
-    def _too_late(self, watch: Host, order: Order) -> None:
+    def _too_late(self, watch: Host, order: Order, observed: Observed) -> None:
         policy = order.policy
         if policy.on_timeout == "post-copy" and policy.post_copy:
-            watch.start_post_copy(self.name)
+            self.write(watch, StartPostCopy(), observed)
         elif policy.on_timeout == "suspend":
-            watch.suspend(self.name)
-            self._suspended = True
+            self.write(watch, SuspendToMigrate(), observed)
+            self.suspended = True
         else:
             self.abort("it took too long")
-            watch.abort_migration(self.name)
+            self.write(watch, AbortMigration(), observed)
         _log.warning("migration takes too long", virtual_server=self.name, then=policy.on_timeout)
-
-    def _settle(self, here: Host, there: Host | None, before: Observed | None) -> Report:
-        """Read from both hosts where it is, and clean up where it is not.
-
-        Nothing is ended unless it is sure that the other copy is the right one.
-        """
-        ours = here.observe(self.name, self.desired.uuid)
-        uuid = ours.uuid if ours else (before.uuid if before else self.desired.expected_uuid)
-        try:
-            theirs = there.find(uuid) if there is not None else None
-        except HypervisorError:
-            there = None
-            theirs = None
-        if there is None:
-            # Nothing is true of both hosts that only one has said.
-            where = f"{self.destination.name} cannot be asked"
-            if ours is not None and ours.state in RUNS:
-                return Report(End.STAYED, f"{self._why()}; it runs here on, and {where}")
-            return Report(End.UNSURE, f"{self._why()}; {where}")
-        if ours is None:
-            if theirs is None:
-                return Report(End.UNSURE, "neither host has it")
-            return self._arrived(there, before)
-        if theirs is None:
-            self._clean_up(there, uuid)
-            return self._stays(here, ours)
-        return self._both(here, there, ours, theirs, before)
-
-    def _both(
-        self,
-        here: Host,
-        there: Host,
-        ours: Observed,
-        theirs: tuple[State, str],
-        before: Observed | None,
-    ) -> Report:
-        state, reason = theirs
-        if not self._is_left(ours.uuid):
-            return self._unsure(ours, theirs)
-        arriving = state is State.PAUSED and reason in ARRIVING
-        # One that somebody has paused is alive, too: libvirt gives what has left another reason.
-        alive = ours.state in RUNS or (ours.state is State.PAUSED and ours.reason == "user")
-        if alive and (arriving or (state is State.SHUTOFF and self._equal(here, there, ours))):
-            there.end_stale(ours.uuid, theirs)
-            self._clean_up(there, ours.uuid)
-            return self._stays(here, ours)
-        stale = ours.state is State.SHUTOFF or (
-            ours.state is State.PAUSED and ours.reason == "migrating"
-        )
-        if stale and state in RUNS and self._equal(here, there, ours):
-            here.end_stale(ours.uuid, (ours.state, ours.reason))
-            return self._arrived(there, before or ours)
-        both_off = ours.state is State.SHUTOFF and state is State.SHUTOFF and ours.saved is None
-        if both_off and self._equal(here, there, ours):
-            here.end_stale(ours.uuid, (ours.state, ours.reason))
-            return self._arrived(there, before or ours)
-        return self._unsure(ours, theirs)
-
-    def _equal(self, here: Host, there: Host, ours: Observed) -> bool:
-        """Whether both definitions are the same: one that was made by hand is left alone."""
-        return same_definition(here.definition(ours.uuid), there.definition(ours.uuid))
-
-    def _unsure(self, ours: Observed, theirs: tuple[State, str]) -> Report:
-        told = f"{ours.state} ({ours.reason}) here, and {theirs[0]} ({theirs[1]}) there"
-        host = self.destination.name
-        return Report(
-            End.UNSURE,
-            f"this host and {host} both have it, {told}, and the journal of its migration does not "
-            "say that one was left behind: see which is the right one, and undefine the other",
-        )
-
-    def _stays(self, here: Host, ours: Observed) -> Report:
-        left = ours.reason == "migrating" or (self._suspended and ours.reason == "user")
-        if ours.state is State.PAUSED and left:
-            # The destination says that it has none: nobody else can have let it go on.
-            here.resume(self.name)
-        if self._by_hand:
-            return self.ended_by_hand()
-        if (finding := explain_failure(self._error)) is not None and not self.aborted:
-            return refused(finding)
-        return Report(End.STAYED, f"{self._why()}; it stays here")
-
-    def _arrived(self, there: Host, before: Observed | None) -> Report:
-        if before is not None:
-            self.copies.note(before.uuid, self.destination.name, {})
-        if before is not None and before.autostart:
-            # libvirt takes everything along but this.
-            there.set_autostart(self.name, on=True)
-        with contextlib.suppress(HypervisorError):
-            # It was asked twice a second at most: of a fast one nothing was seen, of none the end.
-            self.seen = there.completed(self.name) or self.seen
-        return Report(End.MOVED, f"it was moved to {self.destination.name}")
-
-    def _why(self) -> str:
-        if self.aborted:
-            return f"its migration was ended: {self.aborted}"
-        return f"its migration has failed: {self._error or 'libvirt does not say why'}"
 
     def _tell(self, progress: Progress | None) -> None:
         self.progress, self.seen = progress, progress or self.seen

@@ -165,6 +165,9 @@ class Placement:
             return self._outcome(desired, observed, "it is arriving")
         if left:
             # It may be what a migration left behind, here or there.
+            unknown = "" if self._migrations is None else self._migrations.unknown()
+            if unknown:
+                return self._outcome(desired, observed, unknown, phase=Phase.REFUSED)
             return self._unless_free(desired, observed, "resume")
         if observed.state is State.PAUSED and observed.reason == "post-copy failed":
             return self._outcome(desired, observed, "its memory is lost: its migration has failed")
@@ -243,7 +246,7 @@ class Placement:
         if migrations is not None:
             sent = migrations.sent(desired.name)
             host = sent if sent in inventory.places(desired) else host
-            if not migrations.moving(desired.name):
+            if not migrations.moving(desired.name) and not migrations.unknown():
                 migrations.gone(desired)
                 if host is not None:
                     self._claims.hand_over(desired.expected_uuid, host)

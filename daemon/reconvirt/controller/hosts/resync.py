@@ -7,7 +7,7 @@ have one of our virtual servers. Hosts that never answered, which libvirt they l
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import structlog
 
@@ -15,6 +15,7 @@ from reconvirt.controller.hosts.census import Census
 from reconvirt.controller.hosts.fences import Fences
 from reconvirt.controller.hosts.known_hosts import KnownHost, KnownHosts
 from reconvirt.controller.hosts.migration_journal import MigrationJournal
+from reconvirt.controller.hosts.report import ARRIVING
 from reconvirt.controller.state_store import Unreadable
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.observed import State
@@ -37,7 +38,8 @@ class HostResync:
         census: asks them.
         journal: knows which migrations are under way.
         wanted: gives what all manifests want, by name.
-        runs_here: told the uuid of each of our virtual servers that runs here.
+        runs_here: told the uuid of each of our virtual servers that runs here; None if nobody need
+            be told.
         tell: told what has happened: a reason as a word, and a sentence.
     """
 
@@ -49,7 +51,7 @@ class HostResync:
         census: Census,
         journal: MigrationJournal,
         wanted: Callable[[], Mapping[str, Desired]],
-        runs_here: Callable[[str], None],
+        runs_here: Callable[[str], None] | None,
         tell: Callable[[str, str], None],
     ) -> None:
         self._own = KnownHost(_OWN, uri)
@@ -75,13 +77,13 @@ class HostResync:
 
     def run(self) -> None:
         """Ask them, and take over what they say."""
-        own = self._census.survey((self._own,), marks=True)[_OWN]
+        runs_here = self._runs_here
+        own = self._census.survey((self._own,), marks=runs_here is not None)[_OWN]
         if isinstance(own, HostAnswer):
             self.own = own.identity
-            for uuid, (_, state, reason) in own.servers.items():
-                arriving = state is State.PAUSED and reason in ("migrating", "starting up")
-                if uuid in (own.ours or ()) and state not in _ENDED and not arriving:
-                    self._runs_here(uuid)
+            if runs_here is not None:
+                for uuid in _running(own):
+                    runs_here(uuid)
         try:
             known = self._known.others()
         except Unreadable as error:
@@ -137,6 +139,14 @@ class HostResync:
                 f"nothing is defined, started or resumed, since the other hosts are unknown: {why}",
             )
         self._unreadable = why
+
+
+def _running(answer: HostAnswer) -> Iterator[str]:
+    """The uuids of our virtual servers that run on a host, held ones and orphans included."""
+    for uuid, (_, state, reason) in answer.servers.items():
+        arriving = state is State.PAUSED and reason in ARRIVING
+        if uuid in (answer.ours or ()) and state not in _ENDED and not arriving:
+            yield uuid
 
 
 def remains(answer: HostAnswer, wanted: Mapping[str, Desired]) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from reconvirt.controller.config import Config
 from reconvirt.controller.liveness import Beat
 from reconvirt.controller.source.directory import DirectorySource
 from reconvirt.controller.source.git_source import GitSource
+from reconvirt.controller.source.good_commit import GoodCommit
+from reconvirt.controller.state_store import StateStore
 from reconvirt.manifest.model import Snapshot
 
 
@@ -32,16 +34,17 @@ class Source(Protocol):
         """The snapshot now, and one each time that something has changed, until ``stop``."""
 
 
-def make_source(config: Config, *, keep: bool = False) -> Source:
+def make_source(config: Config, store: StateStore, *, keep: bool = False) -> Source:
     """The source of a configuration.
 
     Args:
         config: the configuration.
+        store: what must outlive the process.
         keep: whether the last good commit is written down for the next start.
     """
     strict = not config.source.trust_writable
     if config.source.git is not None:
-        memory = config.state_directory / "good-commit"
+        memory = GoodCommit(store, config.source.git)
         return GitSource(config.source.git, config.rescan_seconds, memory, keep=keep, strict=strict)
     return DirectorySource(
         config.desired,

@@ -7,7 +7,6 @@ in it is wrong, or it is not signed as it must be, the last good commit stays in
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +25,8 @@ from reconvirt.controller.source.git_tree import (
     read_files,
     ref_of,
 )
+from reconvirt.controller.source.good_commit import GoodCommit
+from reconvirt.controller.state_store import Unreadable
 from reconvirt.manifest.load import Loader, assemble, revision_of
 from reconvirt.manifest.model import Snapshot, differs
 from reconvirt.manifest.problem import Position, Problem
@@ -42,8 +43,8 @@ class GitSource:
     Args:
         settings: which repository, and what of it.
         rescan: seconds between two looks at the repository that nothing has asked for.
-        memory: a file that keeps the last good commit over a restart; None for none.
-        keep: whether that file is written, too.
+        memory: knows the last good commit of before a restart; None if nothing does.
+        keep: whether it is written there, too.
         strict: whether a repository that others can write to is refused, unless commits must be
             signed.
     """
@@ -52,7 +53,7 @@ class GitSource:
         self,
         settings: GitSettings,
         rescan: float = 10.0,
-        memory: Path | None = None,
+        memory: GoodCommit | None = None,
         *,
         keep: bool = False,
         strict: bool = False,
@@ -66,6 +67,7 @@ class GitSource:
         self._good: Snapshot | None = None
         self._last: Snapshot | None = None
         self._attempted = ""
+        self._unsure = False
         self._hint = threading.Event()
         self.beat = Beat()
 
@@ -77,12 +79,12 @@ class GitSource:
                 check_writers(self._git.settings.repository)
             commit = read_commit(self._git)
             if self._last is None or commit != self._attempted:
+                self._unsure = False
                 self._last = self._take(commit)
-                self._attempted = commit
+                self._attempted = "" if self._unsure else commit
         except GitFailed as failed:
             place = f"commit {commit[:12]}: " if commit else ""
-            position = Position(str(self._git.settings.repository), 1, 1)
-            self._last = self._refuse([Problem(position, "", f"{place}{failed}")])
+            self._last = self._refuse([self._problem(f"{place}{failed}")])
             self._attempted = ""
         return self._last
 
@@ -126,10 +128,16 @@ class GitSource:
         fresh = self._load(commit)
         if not fresh.problems:
             self._good = fresh
-            self._remember(commit)
+            if self._memory is not None and self._keep:
+                self._memory.write(commit)
             return fresh
-        if self._good is None:
-            self._good = self._recall(commit)
+        try:
+            if self._good is None:
+                self._good = self._recall(commit)
+        except Unreadable:
+            # There was a good one, and it is not known which: nothing of a bad one takes its place.
+            self._unsure = True
+            return self._refuse(fresh.problems)
         if self._good is None:
             # Nothing is known of the time before: what is good of it is better than nothing.
             return fresh
@@ -144,32 +152,30 @@ class GitSource:
     def _refuse(self, problems: list[Problem] | tuple[Problem, ...]) -> Snapshot:
         """The last good snapshot, with what is wrong with the one that would follow it."""
         if self._good is None:
-            self._good = self._recall("")
+            try:
+                self._good = self._recall("")
+            except Unreadable as error:
+                problems = (*problems, self._problem(str(error)))
         good = self._good or _NO_SNAPSHOT
         return replace(good, problems=tuple(problems), retained=frozenset(good.manifests))
 
-    def _remember(self, commit: str) -> None:
-        if self._memory is None or not self._keep:
-            return
-        aside = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
-        try:
-            aside.write_text(f"{commit}\n", encoding="ascii")
-            aside.replace(self._memory)
-        except OSError:
-            return  # after a restart a bad commit is taken over as far as it is good
-
     def _recall(self, not_this: str) -> Snapshot | None:
-        """The snapshot of the commit that was good before the restart, if it is still there."""
-        if self._memory is None:
+        """The snapshot of the commit that was good before the restart, if it is still there.
+
+        Raises:
+            Unreadable: it is not known which commit that was.
+        """
+        commit = "" if self._memory is None else self._memory.read()
+        if commit in ("", not_this):
             return None
         try:
-            commit = self._memory.read_text(encoding="ascii").strip()
-            if not commit.isalnum() or commit == not_this:
-                return None
             snapshot = self._load(commit)
-        except (OSError, UnicodeDecodeError, GitFailed):
+        except GitFailed:
             return None
         return None if snapshot.problems else snapshot
+
+    def _problem(self, message: str) -> Problem:
+        return Problem(Position(str(self._git.settings.repository), 1, 1), "", message)
 
     def _sign(self) -> tuple[object, ...]:
         """What tells one state of the references from another, without calling git."""

@@ -14,8 +14,8 @@ IMAGE_ROWS: tuple[Field, ...] = (
         values.MEMORY,
         _IMAGE,
         "Image size",
-        "How large the image is made if it is missing; a larger one grows it, also while it is in "
-        "use. It never shrinks.",
+        "How large the image is made if it is missing and never was there; a larger one grows it, "
+        "also while it is in use. It never shrinks.",
         place=NOWHERE,
     ),
     Field(

@@ -84,22 +84,27 @@ def look(config: Config, name: str | None = None) -> Look:
     wanted = read_source(config)
     chosen = {key: each for key, each in wanted.desired.items() if name in (None, key)}
     with connected(config.connect) as hypervisor:
-        observed = observe(hypervisor, [name] if name else None)
+        seen = observe(hypervisor, [name] if name else None)
+        observed = seen.observed
         too_much = find_overdrawn(wanted, config, hypervisor)
         around = (config.rules, wanted.inventory, too_much)
         plans = {
             key: plan_one(hypervisor, each, observed.get(key), *around)
             for key, each in chosen.items()
+            if key not in seen.unseen
         }
     holds = read_holds(config)
     book = StatusBook()
     book.describe(
         revision=wanted.snapshot.revision, problems=wanted.snapshot.problems, connected=True
     )
-    for key, plan in plans.items():
-        hold = find_hold(holds, chosen[key])
-        other = wanted.inventory.destination(chosen[key], observed.get(key))
-        outcome = _outcome(plan, observed.get(key), hold, other)
+    for key, each in chosen.items():
+        hold = find_hold(holds, each)
+        if key in plans:
+            other = wanted.inventory.destination(each, observed.get(key))
+            outcome = _outcome(plans[key], observed.get(key), hold, other)
+        else:
+            outcome = Outcome(key, Phase.FAILED, seen.unseen[key], Plan(key))
         manifest = wanted.snapshot.manifests[key]
         book.update(
             outcome,
@@ -108,11 +113,11 @@ def look(config: Config, name: str | None = None) -> Look:
             manifest=str(manifest.position),
             labels=manifest.labels,
         )
-    for key, each in observed.items():
-        if key not in wanted.desired and read_mark(parse_xml(each.config)) is not None:
+    for key, found in observed.items():
+        if key not in wanted.desired and read_mark(parse_xml(found.config)) is not None:
             message = "its manifest is gone or refused; it is left as it is"
-            outcome = Outcome(key, Phase.UNMANAGED, message, Plan(key), observed=each)
-            book.update(outcome, figures=figures_of(each), hold=holds.get(key))
+            outcome = Outcome(key, Phase.UNMANAGED, message, Plan(key), observed=found)
+            book.update(outcome, figures=figures_of(found), hold=holds.get(key))
     return Look(book.fleet(), wanted, observed)
 
 

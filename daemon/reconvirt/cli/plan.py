@@ -14,7 +14,14 @@ from reconvirt.cli import options, output
 from reconvirt.cli.exact import diff_definitions
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.migrate import tell_findings
-from reconvirt.cli.wanted import connected, find_overdrawn, observe, plan_one, read_source
+from reconvirt.cli.wanted import (
+    connected,
+    find_overdrawn,
+    observe,
+    plan_one,
+    read_source,
+    unseen_plan,
+)
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.effects import Effect
 from reconvirt.manifest.problem import Problem
@@ -44,7 +51,7 @@ _EFFECT_STYLES = {
     {
         NOTHING: "nothing to do",
         CHANGES: "changes, those that wait for the next start included",
-        ERROR: "error, or something is refused",
+        ERROR: "error, or something is refused, or does not answer",
     }
 )
 def plan(
@@ -62,10 +69,13 @@ def plan(
     wanted = read_source(config)
     chosen = wanted.select(names)
     with connected(config.connect) as hypervisor:
-        observed = observe(hypervisor, chosen if names else None)
+        seen = observe(hypervisor, chosen if names else None)
         around = (config.rules, wanted.inventory, find_overdrawn(wanted, config, hypervisor))
         plans = [
-            plan_one(hypervisor, each, observed.get(name), *around) for name, each in chosen.items()
+            unseen_plan(name, seen.unseen[name])
+            if name in seen.unseen
+            else plan_one(hypervisor, each, seen.observed.get(name), *around)
+            for name, each in chosen.items()
         ]
     plans = [tell_findings(each, wanted, config.connect) for each in plans]
     problems = wanted.snapshot.problems

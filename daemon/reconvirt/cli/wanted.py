@@ -18,12 +18,15 @@ from reconvirt.controller.source.tree import read_paths
 from reconvirt.controller.surroundings import counts_here
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.desired import Desired, desire
+from reconvirt.domain.effects import Effect
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.placing import NO_INVENTORY, Inventory, plan_elsewhere
 from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import HostRules
+from reconvirt.hypervisor.bounded_calls import CALL_SECONDS
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.hypervisor.sweep import Seen, observe_each
 from reconvirt.manifest.load import assemble, load_file, revision_of
 from reconvirt.manifest.model import Snapshot
 
@@ -98,14 +101,18 @@ def _wanted(snapshot: Snapshot, config: Config) -> Wanted:
 
 
 @contextmanager
-def connected(uri: str) -> Iterator[Hypervisor]:
+def connected(uri: str, bound: float | None = CALL_SECONDS) -> Iterator[Hypervisor]:
     """A connection to libvirt for one command.
+
+    Args:
+        uri: where libvirt is.
+        bound: seconds that a call may take; None where the command has a time limit of its own.
 
     Raises:
         Failure: it cannot be made, or libvirt fails inside the block.
     """
     try:
-        hypervisor = Hypervisor(uri)
+        hypervisor = Hypervisor(uri, bound=bound)
     except HypervisorError as error:
         raise Failure(
             f"cannot connect to libvirt at {uri}: {error}\n"
@@ -164,9 +171,14 @@ def read_holds(config: Config) -> Holds:
     return Holds(file if os.access(file, os.R_OK) else None)
 
 
-def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Mapping[str, Observed]:
-    """The named virtual servers that are there; all if ``names`` is None."""
-    if names is None:
-        return hypervisor.observe_all()
-    found = {name: hypervisor.observe(name) for name in names}
-    return {name: each for name, each in found.items() if each is not None}
+def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Seen:
+    """The named virtual servers that are there; all if ``names`` is None.
+
+    Each has a time limit: one that hangs is named, and delays no other.
+    """
+    return observe_each(hypervisor, hypervisor.names() if names is None else names)
+
+
+def unseen_plan(name: str, why: str) -> Plan:
+    """The plan for a virtual server that could not be observed: nothing, and why."""
+    return Plan(name, refused=(Change("state", "unknown", None, Effect.REFUSED, why),))

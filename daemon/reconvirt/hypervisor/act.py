@@ -43,6 +43,7 @@ from reconvirt.domain.actions import (
 )
 from reconvirt.domain.mark import NAMESPACE, PREFIX
 from reconvirt.hypervisor.images import create_image, dac_owner, grow_image
+from reconvirt.hypervisor.observe import check_responding
 from reconvirt.hypervisor.schema_check import breaks_schema
 
 Call = Callable[..., Any]
@@ -99,7 +100,10 @@ def perform(
         case GrowImage(path, form, size):
             write(grow_image, path, size, form)
         case _:
-            _perform_on(read(connection.lookupByName, name), action, write)
+            domain = read(connection.lookupByName, name)
+            if not isinstance(action, Destroy):  # which ends a QEMU that hangs as well
+                check_responding(domain, read)
+            _perform_on(domain, action, write)
 
 
 def _dump(domain: libvirt.virDomain, path: str, write: Call) -> None:

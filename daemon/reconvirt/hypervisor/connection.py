@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 import libvirt
@@ -21,14 +23,16 @@ from reconvirt.domain.rules import HostRules
 from reconvirt.domain.totals import Size
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.act import perform
-from reconvirt.hypervisor.errors import VirtualServerGone, translated
-from reconvirt.hypervisor.events import open_connection, subscribe
+from reconvirt.hypervisor.bounded_calls import BoundedCalls, check_awaited
+from reconvirt.hypervisor.errors import NoAnswer, VirtualServerGone, translated
 from reconvirt.hypervisor.images import inspect_image
-from reconvirt.hypervisor.observe import observe_domain
+from reconvirt.hypervisor.observe import check_responding, observe_domain
+from reconvirt.hypervisor.pool import Pool
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
-_KEEPALIVE_SECONDS = 5
-_KEEPALIVE_MISSES = 3
+_WATCH_SECONDS = 30.0
+_BULK_SECONDS = 5.0
+_BULK_ATTEMPTS = 4
 _SHUT_OFF = -1  # instead of a number
 _AT_A_GLANCE = ("state.state", "state.reason", "vcpu.current", "vcpu.maximum")
 
@@ -54,22 +58,77 @@ class Calls:
     writing: int
 
 
-class Hypervisor:
-    """A connection to libvirt that observes and acts, and counts what it does.
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Self_ = TypeVar("Self_", bound="Hypervisor")
 
-    All methods may be called from any thread; libvirt's calls release the interpreter.
+
+def bounded(
+    seconds: float | None = None,
+) -> Callable[
+    [Callable[Concatenate[Self_, Arguments], Result]],
+    Callable[Concatenate[Self_, Arguments], Result],
+]:
+    """Make a method of a connection with a time limit come back in time.
+
+    Args:
+        seconds: the limit for this method; that of the connection if None.
+    """
+
+    def decorate(
+        method: Callable[Concatenate[Self_, Arguments], Result],
+    ) -> Callable[Concatenate[Self_, Arguments], Result]:
+        @functools.wraps(method)
+        def call(self: Self_, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            if self.bound is None:
+                return method(self, *args, **kwargs)
+            return self.within(seconds or self.bound, lambda: method(self, *args, **kwargs))
+
+        return cast("Callable[Concatenate[Self_, Arguments], Result]", call)
+
+    return decorate
+
+
+class Hypervisor:
+    """libvirt, observed and acted on; what is done is counted.
+
+    All methods may be called from any thread; libvirt's calls release the interpreter. Each call
+    has a connection for itself.
+
+    Args:
+        uri: such as ``qemu:///system``.
+        bound: seconds after which a call that has not come back is left behind
+            (:class:`~reconvirt.hypervisor.errors.NoAnswer`); None for no limit, where the caller
+            can be left behind itself.
+        keepalive: seconds between two signs of life, and how many may be missed.
 
     Raises:
         HypervisorError: every method, as :mod:`reconvirt.hypervisor.errors` tells.
     """
 
-    def __init__(self, uri: str) -> None:
-        """Connect to ``uri``, such as ``qemu:///system``."""
+    def __init__(
+        self, uri: str, *, bound: float | None = None, keepalive: tuple[int, int] = (5, 3)
+    ) -> None:
         self.uri = uri
+        self.bound = bound
         self._lock = threading.Lock()
         self._reading = self._writing = 0
-        with translated():
-            self._connection = open_connection(uri)
+        self._bounded = BoundedCalls()
+        self._pool = Pool(uri, keepalive=keepalive)
+
+    @contextmanager
+    def _call(self, what: str, subject: str = "") -> Iterator[libvirt.virConnect]:
+        """A connection for calls inside the block; nothing of it may be used afterwards."""
+        with self._pool.channel() as channel, channel.call(what, subject) as connection:
+            yield connection
+
+    def within(self, seconds: float, work: Callable[[], Result]) -> Result:
+        """Do something that comes back in time.
+
+        Raises:
+            NoAnswer: it has not.
+        """
+        return self._bounded.run(work, seconds, what=f"libvirt at {self.uri}")
 
     @property
     def calls(self) -> Calls:
@@ -78,16 +137,20 @@ class Hypervisor:
 
     def read(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Make a call that changes nothing."""
+        check_awaited()
         with self._lock:
             self._reading += 1
         return call(*arguments)
 
     def write(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Make a call that changes something."""
+        # What nobody waits for any more must not go on changing things.
+        check_awaited()
         with self._lock:
             self._writing += 1
         return call(*arguments)
 
+    @bounded()
     def observe(self, name: str, uuid: str | None = None) -> Observed | None:
         """One virtual server as it is now; None if libvirt has none of this name.
 
@@ -95,44 +158,44 @@ class Hypervisor:
             name: its name.
             uuid: by which it is found if it has another name.
         """
-        lookups = [(self._connection.lookupByName, name)]
-        if uuid is not None:
-            lookups.append((self._connection.lookupByUUIDString, uuid))
-        for lookup, key in lookups:
-            try:
-                with translated():
-                    return observe_domain(self.read(lookup, key), self.read)
-            except VirtualServerGone:
-                continue
+        return self.observe_now(name, uuid)
+
+    def observe_now(self, name: str, uuid: str | None = None) -> Observed | None:
+        """The same without a time limit."""
+        with self._call("observe", name) as connection:
+            lookups = [(connection.lookupByName, name)]
+            if uuid is not None:
+                lookups.append((connection.lookupByUUIDString, uuid))
+            for lookup, key in lookups:
+                try:
+                    with translated():
+                        domain = self.read(lookup, key)
+                        check_responding(domain, self.read)
+                        return observe_domain(domain, self.read)
+                except VirtualServerGone:
+                    continue
         return None
 
-    def observe_all(self) -> dict[str, Observed]:
-        """All virtual servers as they are now, by name."""
-        with translated():
-            domains = self.read(self._connection.listAllDomains)
-        observed: dict[str, Observed] = {}
-        for domain in domains:
-            try:
-                with translated():
-                    observed[domain.name()] = observe_domain(domain, self.read)
-            except VirtualServerGone:
-                continue
-        return observed
+    @bounded()
+    def names(self) -> tuple[str, ...]:
+        """The names of all virtual servers, in one call."""
+        with self._call("listAllDomains") as connection:
+            return tuple(domain.name() for domain in self.read(connection.listAllDomains))
 
+    @bounded()
     def marks(self) -> dict[str, tuple[str, Statement]]:
         """uuid and mark of all virtual servers that carry one, by name."""
-        with translated():
-            domains = self.read(self._connection.listAllDomains)
         marks: dict[str, tuple[str, Statement]] = {}
-        for domain in domains:
-            try:
-                with translated():
-                    xml = self.read(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
-            except VirtualServerGone:
-                continue
-            mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
-            if mark is not None:
-                marks[domain.name()] = (domain.UUIDString(), mark)
+        with self._call("marks") as connection:
+            for domain in self.read(connection.listAllDomains):
+                try:
+                    with translated():
+                        xml = self.read(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
+                except VirtualServerGone:
+                    continue
+                mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
+                if mark is not None:
+                    marks[domain.name()] = (domain.UUIDString(), mark)
         return marks
 
     def glance(self) -> dict[str, tuple[Any, ...]]:
@@ -141,10 +204,10 @@ class Hypervisor:
         One call, which waits for no virtual server, however busy (``NOWAIT``).
         """
         groups = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_VCPU
-        nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-        with translated():
-            listed = self.read(self._connection.getAllDomainStats, groups, nowait)
-        return {domain.name(): tuple(map(stats.get, _AT_A_GLANCE)) for domain, stats in listed}
+        return {
+            name: tuple(map(stats.get, _AT_A_GLANCE))
+            for name, _number, stats in self._statistics(groups)
+        }
 
     def sizes(self) -> dict[str, Taken]:
         """How much of the host each virtual server has, by name.
@@ -152,16 +215,36 @@ class Hypervisor:
         One call, which waits for no virtual server, however busy (``NOWAIT``).
         """
         groups = libvirt.VIR_DOMAIN_STATS_VCPU | libvirt.VIR_DOMAIN_STATS_BALLOON
-        nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-        with translated():
-            listed = self.read(self._connection.getAllDomainStats, groups, nowait)
         return {
-            domain.name(): Taken(
+            name: Taken(
                 Size(int(stats.get("vcpu.maximum", 0)), int(stats.get("balloon.maximum", 0))),
-                domain.ID() != _SHUT_OFF,
+                number != _SHUT_OFF,
             )
-            for domain, stats in listed
+            for name, number, stats in self._statistics(groups)
         }
+
+    def _statistics(self, groups: int) -> list[tuple[str, int, Mapping[str, Any]]]:
+        """Name, number and statistics of all virtual servers.
+
+        The call hangs in a QEMU that hangs, unless another call does so already. Then the next one
+        (``NOWAIT``) leaves that virtual server out: the others need not wait for it.
+
+        Raises:
+            NoAnswer: several have hung.
+        """
+
+        def work() -> list[tuple[str, int, Mapping[str, Any]]]:
+            nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+            with self._call("getAllDomainStats") as connection:
+                listed = self.read(connection.getAllDomainStats, groups, nowait)
+                return [(domain.name(), domain.ID(), stats) for domain, stats in listed]
+
+        for _ in range(_BULK_ATTEMPTS - 1):
+            try:
+                return self.within(_BULK_SECONDS, work)
+            except NoAnswer:
+                continue
+        return self.within(_BULK_SECONDS, work)
 
     def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
         """What the plan for a virtual server must know of the host besides it.
@@ -191,10 +274,11 @@ class Hypervisor:
         parts = urlsplit(self.uri)
         return not parts.hostname and "+ssh" not in parts.scheme
 
+    @bounded()
     def act(self, name: str, action: Action) -> None:
         """Do one thing to a virtual server."""
-        with translated():
-            perform(self._connection, name, action, read=self.read, write=self.write)
+        with self._call(action.verb, name) as connection:
+            perform(connection, name, action, read=self.read, write=self.write)
 
     def watch(
         self, on_event: Callable[[str, str, str], None], on_close: Callable[[str], None]
@@ -208,26 +292,15 @@ class Hypervisor:
                 device, the device's alias.
             on_close: gets the reason.
         """
-        with translated():
-            subscribe(self._connection, on_event, on_close)
-            try:
-                self._connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_MISSES)
-            except libvirt.libvirtError:
-                return  # drivers inside this process (embed, test) have no transport to keep alive
+        self.within(_WATCH_SECONDS, lambda: self._pool.watch(on_event, on_close))
 
     def alive(self) -> bool:
         """Whether the connection still works."""
-        try:
-            return bool(self._connection.isAlive())
-        except libvirt.libvirtError:
-            return False
+        return self._pool.alive
 
     def close(self) -> None:
-        """End the connection; calls after it fail."""
-        try:
-            self._connection.close()
-        except libvirt.libvirtError:
-            return  # it was lost already
+        """Take no more calls; the connections end when the calls inside them have come back."""
+        self._pool.close()
 
 
 def _find_lun(device: str, wwpn: str, lun: str) -> ScsiAddress | str:

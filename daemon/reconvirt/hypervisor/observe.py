@@ -8,6 +8,8 @@ from typing import Any
 import libvirt
 
 from reconvirt.domain.observed import Observed
+from reconvirt.hypervisor.errors import NotResponding
+from reconvirt.hypervisor.in_flight import STUCK_SECONDS
 from reconvirt.hypervisor.states import name_state
 
 Read = Callable[..., Any]
@@ -15,6 +17,34 @@ Read = Callable[..., Any]
 _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 # Without SECURE the XML lacks passwords, and defining it again would erase them.
 _ACTIVE = libvirt.VIR_DOMAIN_XML_SECURE
+
+
+_NOT_THERE = {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_SUPPORT}
+
+
+def check_responding(domain: libvirt.virDomain, read: Read) -> None:
+    """See that a virtual server's QEMU is not known to hang, by a call that never waits for it.
+
+    Raises:
+        NotResponding: a call has been waiting for it for some time; each further one would hang,
+            too, and keep one more of libvirtd's threads.
+        libvirt.libvirtError: as libvirt says.
+    """
+    if domain.ID() == -1:
+        return
+    try:
+        state, _details, milliseconds = read(domain.controlInfo, 0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _NOT_THERE:
+            return  # it has just ended, or it is another hypervisor
+        raise
+    seconds = milliseconds / 1000
+    if state == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED and seconds > STUCK_SECONDS:
+        name = domain.name()
+        raise NotResponding(
+            f"its QEMU has not answered for {seconds:.0f} s; nothing can be done about it before "
+            f"it does ('virsh domcontrol {name}' shows that, 'virsh destroy {name}' ends it)"
+        )
 
 
 def observe_domain(domain: libvirt.virDomain, read: Read) -> Observed:

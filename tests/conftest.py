@@ -3,10 +3,9 @@
 A test that uses `host`, directly or not, is marked `libvirt`.
 """
 
-import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,10 @@ from testbed import (
     Two,
     domain_xml,
 )
+from testbed.lacks import Lack, counted, reason_of, refuse_others, require_root, skip
+from testbed.programs import watch_processes
+
+watch_processes()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
@@ -30,11 +33,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("libvirt")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    refuse_others(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    refuse_others(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section("tests skipped for what this machine lacks")
+        for line in counted(map(reason_of, skipped)):
+            terminalreporter.line(line)
+
+
 @pytest.fixture(scope="session")
 def host() -> Iterator[LibvirtHost]:
     """The private libvirt host, one for the whole run."""
-    if os.geteuid() != 0:
-        pytest.skip("the private libvirt host needs root: namespaces, control groups, bridges")
+    require_root()  # for namespaces, control groups and bridges
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     with LibvirtHost.take() as started:
         yield started
@@ -67,7 +91,7 @@ def cpu_controller(host: LibvirtHost, guest: Guest) -> None:
     try:
         host.virsh("schedinfo", name, "--set", "cpu_shares=77")
         if not re.search(r"cpu_shares\s*: 77$", host.virsh("schedinfo", name), re.MULTILINE):
-            pytest.skip("libvirt cannot set CPU shares, as under a systemd without CPU controller")
+            skip(Lack.CPU_GROUPS)  # as under a systemd without CPU controller
     finally:
         host.destroy_everything()
 
@@ -105,8 +129,8 @@ def switch(host: LibvirtHost) -> str:
     """An Open vSwitch bridge in user space, gone when the host stops."""
     try:
         return host.switch()
-    except SwitchTakenError as taken:
-        pytest.skip(str(taken))
+    except SwitchTakenError:
+        skip(Lack.SWITCH)
 
 
 @pytest.fixture(scope="session")

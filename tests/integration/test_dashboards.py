@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -50,10 +49,6 @@ every_seconds = 1
 window_seconds = 0.2
 most_cost = 1
 """
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="Debian's package prometheus is not installed"
-)
 
 
 def queries(path: Path) -> Iterator[tuple[str, str]]:

@@ -17,8 +17,6 @@ UNSAFE = {"migration": {"unsafe": True}}
 @pytest.fixture
 def etcd(two: Two, tmp_path: Path) -> Iterator[EtcdServer]:
     """An etcd that both daemons use."""
-    if not EtcdServer.installed():
-        pytest.skip("etcd-server is not installed")
     server = EtcdServer(two.hosts[0].slot, tmp_path, two.hosts[0].address)
     server.start()
     two.configure(claims="etcd", etcd__endpoints=[server.url])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from testbed import LibvirtHost, Reconvirt, wait_until, x86_domain_xml
 from testbed.kvm import KvmHost, kvm_is_usable
+from testbed.lacks import Lack, needs_root, skip
 
 ROOT = Path(__file__).parents[2]
 TRACEPOINTS = Path("/sys/kernel/tracing/events/kvm/kvm_entry")
@@ -32,7 +32,7 @@ PREFIX = "reconvirt_virtual_server_"
 def kvm(tmp_path: Path) -> Iterator[tuple[LibvirtHost, Reconvirt, str]]:
     """A host on which this virtual server runs with KVM: its firmware finds no system."""
     if not kvm_is_usable():
-        pytest.skip("QEMU cannot use KVM here")
+        skip(Lack.KVM)
     desired = tmp_path / "desired"
     desired.mkdir()
     with KvmHost.take() as host:
@@ -84,12 +84,13 @@ def test_exits_are_shown_without_traces(kvm: tuple[LibvirtHost, Reconvirt, str])
     assert report["count"] >= max(each["count"] for each in report["exits"])
 
 
+@needs_root
 def test_recording_needs_two_capabilities_and_no_root(tmp_path: Path) -> None:
     """Those of the drop-in kvm-exits.conf; nothing is left of the recording."""
     drop_in = ROOT / "deploy" / "systemd" / "examples" / "kvm-exits.conf"
     assert "AmbientCapabilities=CAP_PERFMON\n" in drop_in.read_text(encoding="utf-8")
-    if os.geteuid() != 0 or not shutil.which("perf") or not TRACEPOINTS.exists():
-        pytest.skip("it needs root to give it away, perf, and a kernel that traces KVM")
+    if not TRACEPOINTS.exists():
+        skip(Lack.KVM_TRACES)
     place = tmp_path / "recordings"
     place.mkdir()
     os.chown(place, *NOBODY)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.lacks import Lack, skip
 from testbed.machine import CommandFailed, Machine
 from testbed.package import (
     IMAGES,
@@ -136,7 +137,7 @@ def test_a_reload_keeps_the_work_going(installed: Machine) -> None:
 def test_cpu_shares_are_set_in_control_groups(installed: Machine) -> None:
     """What the manifest says is what the kernel has, at the start and while it runs."""
     if not installed.sets_cpu_shares:
-        pytest.skip("the container has no control groups of the CPU controller to write to")
+        skip(Lack.CPU_GROUPS)
     started = qemu(installed, "web1")
     text = MANIFEST.format(name="web1", vcpus=2, images=IMAGES)
     installed.write("/etc/reconvirt/desired/web1.yaml", f"{text}  cputune: {{shares: 700}}\n")
@@ -277,7 +278,7 @@ def test_images_are_made_with_the_drop_in(installed: Machine) -> None:
 def test_kvm_exits_are_recorded_with_the_drop_in(installed: Machine) -> None:
     """By the user reconvirt; without it not even QEMU's processes are seen, which is told."""
     if not TRACEPOINTS.exists():
-        pytest.skip("this kernel does not trace KVM")
+        skip(Lack.KVM_TRACES)
     settings = "[metrics.perf]\nenabled = true\nevery_seconds = 10\nmost_cost = 1.0\n"
     installed.write("/etc/reconvirt/conf.d/perf.toml", settings)
     place = "/etc/systemd/system/reconvirtd.service.d"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from testbed.lacks import Lack
 from testbed.machine import Machine
 from testbed.package import (
     IMAGES,
@@ -29,10 +30,7 @@ from testbed.package import (
 from testbed.waiting import wait_until
 
 pytestmark = [
-    pytest.mark.skipif(
-        not os.environ.get("RECONVIRT_NEWER_MACHINE"),
-        reason="takes minutes to build; RECONVIRT_NEWER_MACHINE=1 runs it",
-    ),
+    pytest.mark.skipif(not os.environ.get("RECONVIRT_NEWER_MACHINE"), reason=Lack.OPT_IN),
     pytest.mark.timeout(1800),
 ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -316,7 +315,6 @@ def test_on_the_command_line(
     assert "no such virtual server" in reconvirt("exits", f"{shut}-not", status=1)
 
 
-@pytest.mark.skipif(shutil.which("perf") is None, reason="perf is not installed")
 def test_perf_itself_is_run_and_cleaned_up(
     host: LibvirtHost, guest: Guest, unique_name: Name, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from testbed import Two, disk, wait_until
+from testbed.lacks import Lack
 
 Name = Callable[..., str]
 PAGE_FAULTS = Path("/proc/sys/vm/unprivileged_userfaultfd")
@@ -132,7 +133,7 @@ def test_post_copy_at_the_timeout(post_copy: Two, unique_name: Name) -> None:
 
 @pytest.mark.skipif(
     not PAGE_FAULTS.exists() or PAGE_FAULTS.read_text(encoding="utf-8").strip() != "0",
-    reason="every process of this machine may handle page faults",
+    reason=Lack.PAGE_FAULTS,
 )
 def test_post_copy_without_the_right_to_it(two: Two, unique_name: Name) -> None:
     """The guest goes on where it is, and the status says what helps."""

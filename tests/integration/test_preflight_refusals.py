@@ -17,8 +17,9 @@ from lxml import etree
 
 from testbed import Desired, Guest, Two, VirshError, disk, wait_until
 from testbed.emulator import another_emulator
-from testbed.iscsi import IscsiTarget, iscsi_is_there
+from testbed.iscsi import IscsiTarget
 from testbed.kvm import KvmHost, KvmSecondHost, kvm_is_usable
+from testbed.lacks import Lack, skip
 
 Name = Callable[..., str]
 UNSAFE = {"migration": {"unsafe": True}}
@@ -155,7 +156,7 @@ def little_memory(two: Two, mebibytes: int) -> Iterator[None]:
 def kvm(tmp_path: Path, guest: Guest) -> Iterator[Two]:
     """Two hosts with KVM."""
     if not kvm_is_usable():
-        pytest.skip("QEMU cannot use KVM here")
+        skip(Lack.KVM)
     directory = tmp_path / "desired"
     directory.mkdir()
     with KvmHost.take() as first, KvmSecondHost(first) as second:
@@ -265,7 +266,6 @@ def test_a_device_is_on_pci(two: Two, unique_name: Name) -> None:
     it.moves()
 
 
-@pytest.mark.skipif(not iscsi_is_there(), reason="needs the packages tgt and qemu-block-extra")
 def test_it_has_a_host_device(two: Two, unique_name: Name, tmp_path: Path) -> None:
     """A SCSI device, plugged in by hand; it moves without."""
     host = two.hosts[0]

@@ -15,6 +15,7 @@ from reconvirt.controller.image_header import named_files
 from reconvirt.controller.resolve_path import PathResolver
 from reconvirt.domain.admission import admit
 from strategies import wanted
+from testbed.lacks import needs_root
 
 SPEC = {
     "memory": "1 GiB",
@@ -99,7 +100,7 @@ def test_in_a_sticky_directory_ones_own_files_are_safe(images: Path) -> None:
     assert "others can write" in objections(images, folder / "new.img")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+@needs_root
 def test_a_directory_of_somebody_else(images: Path) -> None:
     """Its owner can do with it as he likes, unless he is trusted."""
     folder = images / "his"
@@ -113,7 +114,7 @@ def test_a_directory_of_somebody_else(images: Path) -> None:
     assert "belongs to user 54321" in objections(images, folder / "a.img")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@needs_root
 def test_the_race_that_this_prevents(images: Path) -> None:
     """Somebody swaps a directory for a link all the time; no answer is ever wrong."""
     folder = images / "open"
@@ -188,7 +189,7 @@ def test_what_cannot_be_looked_at(images: Path) -> None:
     assert "cannot be looked at: File name too long" in problem
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@needs_root
 def test_an_image_that_we_may_not_read(images: Path) -> None:
     """It is refused, unless the host's configuration trusts it; raw ones need no look."""
     qemu_img("create", "-f", "qcow2", images / "a", "1M")

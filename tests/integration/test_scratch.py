@@ -18,10 +18,6 @@ import pytest
 from reconvirt.hypervisor.scratch import ScratchFailed, normalise
 from testbed import wait_until
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("qemu-system-s390x") is None,
-    reason="there is no qemu-system-s390x: Debian's qemu-system-misc",
-)
 SERVER = """
 <domain type='qemu'>
   <name>scratch1</name>

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lxml import etree
+
 from testbed import Guest, LibvirtHost, SecondHost, domain_xml
 
 Name = Callable[..., str]
@@ -29,3 +31,18 @@ def test_a_booted_guest_moves_there_and_back(
     second_host.virsh("migrate", *options, name, host.remote_uri)
     assert (host.names(), second_host.names()) == ([name], [])
     assert console.text.count("GUEST-UP") == 1
+
+
+def test_each_libvirt_is_a_host_of_its_own(pair: tuple[LibvirtHost, SecondHost]) -> None:
+    """By the host uuid that it reports, which outlasts a restart."""
+
+    def reported() -> list[str | None]:
+        capabilities = [host.virsh("capabilities", timeout=280) for host in pair]
+        return [etree.fromstring(each).findtext("host/uuid") for each in capabilities]
+
+    first = reported()
+
+    assert [host.uuid for host in pair] == first
+    assert 2 == len(set(first))
+    pair[1].restart_libvirtd()
+    assert first == reported()

@@ -11,10 +11,6 @@ import pytest
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"
-)
-
 
 @pytest.mark.parametrize("unit", ["reconvirtd.service", "reconvirt-sync.service"])
 def test_exposure(unit: str) -> None:

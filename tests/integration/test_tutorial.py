@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from documentation import ROOT, Block, blocks, looks_like
-from testbed.machine import CannotBoot, Machine
+from testbed.lacks import require_root
+from testbed.machine import Machine
 from testbed.waiting import NotSeen, wait_until
 
 SOON = 180.0
@@ -31,20 +31,13 @@ pwd > {HERE}
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A fresh machine whose git knows its user, and finds this very tree where it clones from."""
-    try:
-        Machine.check_whether_possible()
-    except CannotBoot as why:
-        pytest.skip(f"no machine with systemd: {why}")
+    require_root()
     directory = tmp_path_factory.mktemp("tutorial")
     subprocess.run([ROOT / "scripts" / "build-guest"], check=True)
     subprocess.run([ROOT / "scripts" / "build-deb", directory], check=True)
     repository(directory / "tree")
     mounts = {"/mnt/packages": directory, "/mnt/guest": ROOT / ".guest", str(ROOT): ROOT}
-    with contextlib.ExitStack() as stack:
-        try:
-            entered = stack.enter_context(Machine(directory, mounts))
-        except CannotBoot as why:
-            pytest.skip(f"no machine with systemd: {why}")
+    with Machine(directory, mounts) as entered:
         entered.write("/root/.gitconfig", GIT)
         entered.shell(f"echo /root > {HERE}; cp -a /mnt/guest /var/lib/libvirt/images/reconvirt")
         yield entered

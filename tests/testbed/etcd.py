@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shutil
 import socket
 import subprocess
 import urllib.parse
@@ -32,11 +31,6 @@ class EtcdServer:
         self.url = f"{scheme}://{address}:{port}"
         self._peer = f"http://127.0.0.1:{port + 1}"
         self._process: subprocess.Popen[bytes] | None = None
-
-    @staticmethod
-    def installed() -> bool:
-        """Whether the machine has it."""
-        return shutil.which("etcd") is not None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

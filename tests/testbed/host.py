@@ -13,9 +13,16 @@ from typing import ClassVar, Self
 
 from testbed import media
 from testbed.console import Console
-from testbed.slots import Slot, free_slots
+from testbed.slots import Slot
 from testbed.switch import Switch
-from testbed.traces import MARK, emulators, kill, remove_control_groups, sweep
+from testbed.traces import (
+    MARK,
+    emulators,
+    kill,
+    remove_control_groups,
+    sweep,
+    take_clean_slot,
+)
 from testbed.waiting import NotSeen, wait_until
 
 START_SECONDS = 30.0
@@ -49,6 +56,8 @@ class LibvirtHost:
     `images` is seen by a second host as well, as on a shared file system; `local` is there on
     both under the same path with other contents.
 
+    `uuid` is the host uuid that its libvirt reports: its own, and the same at every start.
+
     Use it as a context manager. Whatever a killed run left behind is removed on entering.
     """
 
@@ -67,6 +76,8 @@ class LibvirtHost:
         self.images = slot.directory / "images"
         self.local = slot.directory / "local"
         self.address = f"10.98.{slot.number}.{self.NUMBER}"
+        # Of itself libvirt takes the machine's, by which all beds would be one and the same host.
+        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{slot.directory.as_uri()}/{self.NAME}"))
         self.uri = f"qemu:///system?socket={self.directory}/run/libvirt-sock"
         self._numbers = itertools.count(1)
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -76,12 +87,7 @@ class LibvirtHost:
     @classmethod
     def take(cls) -> Self:
         """A host in a free slot, not started; every free slot is swept on the way."""
-        first, *others = free_slots()
-        for slot in (first, *others):
-            sweep(slot)
-        for slot in others:
-            slot.release()
-        return cls(first)
+        return cls(take_clean_slot())
 
     def __enter__(self) -> Self:
         try:
@@ -370,7 +376,7 @@ class LibvirtHost:
             "libvirtd.conf": [
                 'auth_unix_rw = "none"',
                 *self.LIBVIRTD_SETTINGS,
-                f'host_uuid = "{uuid.uuid4()}"',
+                f'host_uuid = "{self.uuid}"',
                 f'log_outputs = "3:file:{self.directory}/libvirtd.log"',
             ],
             # The confinement of the machine's own libvirt knows nothing of our directory, and a

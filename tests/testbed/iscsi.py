@@ -1,7 +1,6 @@
 """An iSCSI target in user space: a SCSI device that needs no driver in the kernel."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +10,6 @@ from testbed.ports import free_port
 from testbed.waiting import wait_until
 
 START_SECONDS = 30.0
-QEMU_MODULES = Path("/usr/lib")
-
-
-def iscsi_is_there() -> bool:
-    """Whether a target can be made, and QEMU can use one."""
-    return shutil.which("tgtd") is not None and any(QEMU_MODULES.glob("*/qemu/block-iscsi.so"))
 
 
 class IscsiTarget:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from testbed.guest import REPOSITORY
-from testbed.machine import CannotBoot, Machine
+from testbed.lacks import require_root
+from testbed.machine import Machine
 
 SOON = 120.0
 IMAGES = "/var/lib/libvirt/images"
@@ -40,32 +39,22 @@ spec:
 def machine_with_package(packages: Path, kind: str = "plain") -> Iterator[Machine]:
     """A machine of a kind that scripts/build-machine knows, with the package installed.
 
-    The test is skipped where there can be none.
+    The test is skipped without root; it fails where the machine cannot be built.
 
     Args:
         packages: an empty directory.
         kind: which machine.
     """
-    try:
-        Machine.check_whether_possible()
-    except CannotBoot as why:
-        pytest.skip(f"no machine with systemd: {why}")
+    require_root()
     subprocess.run([REPOSITORY / "scripts" / "build-guest"], check=True)
     subprocess.run([REPOSITORY / "scripts" / "build-deb", packages], check=True)
     mounts = {"/mnt/packages": packages, "/mnt/guest": REPOSITORY / ".guest"}
-    machine = Machine(packages, mounts, kind)
-    try:
-        machine.__enter__()
-    except CannotBoot as why:
-        pytest.skip(f"no machine with systemd: {why}")
-    try:
+    with Machine(packages, mounts, kind) as machine:
         machine.shell(f"cp /mnt/guest/*s390x* {IMAGES}/")
         machine.shell(
             "apt-get install -y /mnt/packages/*.deb || dpkg --install /mnt/packages/*.deb"
         )
         yield machine
-    finally:
-        machine.stop()
 
 
 def manifest(machine: Machine, name: str = "web1", vcpus: int = 1) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from testbed.media import loop_devices, release_loop
-from testbed.slots import Slot
+from testbed.slots import Slot, free_slots
 from testbed.waiting import wait_until
 
 MARK = "RECONVIRT_TESTBED"  # in the environment of the bed's daemons: the bed's directory
@@ -29,6 +29,16 @@ def traces(slot: Slot) -> list[str]:
     if slot.directory.exists():
         found.append(f"directory {slot.directory}")
     return found
+
+
+def take_clean_slot() -> Slot:
+    """A free slot; what killed runs left in it and in every other free one is removed."""
+    first, *others = free_slots()
+    for slot in (first, *others):
+        sweep(slot)
+    for slot in others:
+        slot.release()
+    return first
 
 
 def sweep(slot: Slot) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from reconvirt.controller.guard import Call, OnHold, Outdated, Refusal
 from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase, settle
+from reconvirt.controller.prune import Orphan
 from reconvirt.controller.surroundings import Surroundings
 from reconvirt.domain.actions import Action, Define, Record, Start
 from reconvirt.domain.changes import Plan, Step
@@ -26,6 +28,7 @@ from reconvirt.hypervisor.errors import (
 from reconvirt.hypervisor.schema_check import guilty_pieces
 
 _MOST_STEPS = 256
+_MOST_OUTDATED = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +60,8 @@ class Convergence:
         stopping: whether to take no further step.
         clock: seconds that never go back.
         priority: its turn among those that wait for a start.
+        desired: the manifest in force; None if it is gone.
+        orphan: what was last applied, if its manifest is gone.
     """
 
     name: str
@@ -66,6 +71,8 @@ class Convergence:
     stopping: Callable[[], bool]
     clock: Callable[[], float]
     priority: int = 0
+    desired: Desired | None = None
+    orphan: Orphan | None = None
     _view: View = field(init=False)
     _taken: list[Step] = field(default_factory=list)
     _failed: dict[Action, HypervisorError] = field(default_factory=dict)
@@ -81,25 +88,45 @@ class Convergence:
         """
         self._view = View(Plan(self.name), None, Memory())
         try:
-            for _ in range(_MOST_STEPS):
-                self._view = self.look()
-                step = self._next()
-                if step is None:
-                    break
-                if self.stopping():
-                    due = ", ".join(each.action.verb for each in self._view.plan.steps)
-                    return self._outcome(Phase.DIFFERS, f"ended before {due}")
-                if (waits := self._try(step)) is not None:
-                    return waits
+            ended = self._take_all()
         except HypervisorDown:
             raise
+        except Refusal as refusal:
+            return self._refused(refusal)
         except HypervisorError as error:
             return self._failure(*self._failed.values(), error)
+        if ended is not None:
+            return ended
         if self._failed:
             return self._failure(*self._failed.values())
         now, memory, plan = self.clock(), self._view.memory, self._view.plan
         phase, message = settle(plan, memory.requests.complaint(plan.steps, now))
         return self._outcome(phase, message, again=memory.look_again(plan.steps, now))
+
+    def _take_all(self) -> Outcome | None:
+        """Take the steps that are due, observing again after each; the outcome if one must wait.
+
+        Raises:
+            HypervisorError: one has failed, and nothing more can be done now.
+            Refusal: the guard does not allow one.
+        """
+        outdated = 0
+        for _ in range(_MOST_STEPS):
+            self._view = self.look()
+            step = self._next()
+            if step is None:
+                break
+            if self.stopping():
+                due = ", ".join(each.action.verb for each in self._view.plan.steps)
+                return self._outcome(Phase.DIFFERS, f"ended before {due}")
+            try:
+                if (waits := self._try(step)) is not None:
+                    return waits
+            except Outdated:
+                outdated += 1
+                if outdated > _MOST_OUTDATED:
+                    raise
+        return None
 
     def _next(self) -> Step | None:
         """The step that is due; None if there is none."""
@@ -147,9 +174,13 @@ class Convergence:
             if step.asks:
                 memory.requests.ask(action, self.clock())
             self.around.on_step(self.name, action.verb)
-            self.hypervisor.act(self.name, action)
+            self.around.guard.act(self.hypervisor, self._call(action))
         except Underway:
             return True
+        except Refusal:
+            if step.asks:
+                memory.requests.take_back(action)
+            raise
         except (NotLive, Rejected) as error:
             return self._hinder(step, error)
         except HypervisorError as error:
@@ -164,6 +195,22 @@ class Convergence:
         memory.note(step, self._view.plan, self.clock())
         self._tell(step, "StepAsked" if step.asks else "StepDone", "", "info")
         return True
+
+    def _call(self, action: Action) -> Call:
+        view = self._view
+        uuid = view.observed.uuid if view.observed else ""
+        if not uuid and self.desired is not None:
+            uuid = self.desired.expected_uuid
+        return Call(
+            self.name, uuid, action, view.observed, self.desired, self.orphan, plan=view.plan
+        )
+
+    def _refused(self, refusal: Refusal) -> Outcome:
+        """What a reconcile came to in which the guard did not allow a call."""
+        if isinstance(refusal, OnHold):
+            outcome = self._outcome(refusal.phase, f"left alone: {refusal}")
+            return replace(outcome, hold=str(refusal))
+        return self._outcome(refusal.phase, str(refusal), again=refusal.again_after)
 
     def _hinder(self, step: Step, error: HypervisorError) -> bool:
         """Let a live change wait that libvirt will never make: the next start brings it.

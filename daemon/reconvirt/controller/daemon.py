@@ -89,6 +89,7 @@ class Daemon:
                     self._history,
                     self._house.placement,
                     lambda: self._engine.wanted,
+                    lambda: self._engine.removals,
                 ),
                 on_step=self._book.step,
                 afar=self._house.afar,

@@ -103,6 +103,11 @@ class Engine:
         return self._wanted
 
     @property
+    def removals(self) -> Mapping[str, Orphan]:
+        """The orphans that may be removed now, by name."""
+        return self._pruned
+
+    @property
     def outcomes(self) -> Mapping[str, Outcome]:
         """The last outcome of each virtual server."""
         return dict(self._outcomes)

@@ -29,6 +29,7 @@ class Memory:
     refused to make live may be tried once more.
 
     Attributes:
+        uuid: of the domain; "" before it is known.
         domain_id: libvirt's number of it while it is active; another one means another start.
         desired: what is wanted of it; None if its manifest is gone.
         requests: what its guest has been asked for.
@@ -40,6 +41,7 @@ class Memory:
         failures: how often it has failed with these.
     """
 
+    uuid: str = ""
     domain_id: int | None = None
     desired: Desired | None = None
     requests: Requests = field(default_factory=Requests)
@@ -52,6 +54,8 @@ class Memory:
 
     def see(self, desired: Desired | None, observed: Observed | None) -> None:
         """Forget what another start, or another manifest, makes void."""
+        if observed is not None:
+            self.uuid = observed.uuid
         domain_id = observed.domain_id if observed else None
         if self.domain_id != domain_id:
             self.domain_id = domain_id

@@ -97,7 +97,7 @@ class Reconciler:
                     return Outcome(*held, observed=view.observed, hold=hold)
                 if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
                     return elsewhere
-                outcome = self._converge(desired.name, look, hypervisor, desired.priority)
+                outcome = self._converge(desired.name, look, hypervisor, desired)
                 outcome = self._told(desired, outcome)
             except HypervisorDown:
                 raise
@@ -147,7 +147,7 @@ class Reconciler:
             plan = make_plan(bare, observed, memory.hindrances)
             return View(Plan(desired.name, only_detaching(plan, desired)), observed, memory)
 
-        outcome = self._converge(desired.name, look_at_hotplug, hypervisor)
+        outcome = self._converge(desired.name, look_at_hotplug, hypervisor, desired)
         return None if outcome.phase is Phase.CONVERGED else outcome
 
     def remove(self, orphan: Orphan) -> Outcome:
@@ -169,7 +169,7 @@ class Reconciler:
             return View(plan, observed, memory)
 
         with _bound(orphan.name):
-            outcome = self._converge(orphan.name, look, hypervisor)
+            outcome = self._converge(orphan.name, look, hypervisor, None, orphan)
         if outcome.phase is Phase.CONVERGED:
             done = "is undefined" if outcome.observed is None else "is shut off"
             return replace(
@@ -200,6 +200,7 @@ class Reconciler:
         """Forget what was asked for and what has failed: somebody has said to try again."""
         if (memory := self._memories.get(name)) is not None:
             memory.try_anew()
+            self._around.guard.budget.reset(memory.uuid)
         if self._around.placement is not None:
             self._around.placement.try_anew(name)
 
@@ -209,10 +210,16 @@ class Reconciler:
             memory.requests.refuse(alias)
 
     def _converge(
-        self, name: str, look: Callable[[], View], hypervisor: Hypervisor, priority: int = 0
+        self,
+        name: str,
+        look: Callable[[], View],
+        hypervisor: Hypervisor,
+        desired: Desired | None,
+        orphan: Orphan | None = None,
     ) -> Outcome:
-        around, stopping, clock = self._around, self._stopping, self._clock
-        return Convergence(name, look, hypervisor, around, stopping, clock, priority).run()
+        context = (hypervisor, self._around, self._stopping, self._clock)
+        priority = desired.priority if desired else 0
+        return Convergence(name, look, *context, priority, desired, orphan).run()
 
     def _remember(self, name: str, desired: Desired | None, observed: Observed | None) -> Memory:
         """What is known of this virtual server since its last start."""

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 from reconvirt.controller.config import Config
 from reconvirt.controller.dumps import NO_DUMPS, DumpDirectory
+from reconvirt.controller.guard import Guard
 from reconvirt.controller.history import History
 from reconvirt.controller.holds import Hold, Holds
 from reconvirt.controller.hosts.dependencies import Afar
 from reconvirt.controller.hosts.placement import Placement
+from reconvirt.controller.prune import Orphan
 from reconvirt.controller.shares import Shares
 from reconvirt.controller.starts import StartGate
+from reconvirt.controller.write_budget import WriteBudget
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.rules import NO_RULES, HostRules
 
@@ -32,6 +35,7 @@ class Surroundings:
         shares: decides who may have how much of it.
         placement: knows what is another host's; None where there are no others.
         afar: knows what runs on other hosts; None where there are no others.
+        guard: makes the writing calls.
     """
 
     rules: HostRules = NO_RULES
@@ -44,6 +48,7 @@ class Surroundings:
     shares: Shares = field(default_factory=Shares)
     placement: Placement | None = None
     afar: Afar | None = None
+    guard: Guard = field(default_factory=Guard)
 
 
 def surroundings_of(
@@ -52,6 +57,7 @@ def surroundings_of(
     history: History,
     placement: Placement,
     wanted: Callable[[], Mapping[str, Desired]],
+    removals: Callable[[], Mapping[str, Orphan]] = dict,
 ) -> Surroundings:
     """What the configuration of a host says of it.
 
@@ -61,6 +67,7 @@ def surroundings_of(
         history: is told what happens.
         placement: knows what is another host's.
         wanted: gives what all manifests want, by name.
+        removals: gives the orphans that may be removed now, by name.
     """
     return Surroundings(
         rules=config.rules,
@@ -69,6 +76,14 @@ def surroundings_of(
         history=history,
         shares=Shares(wanted, counts_here(holds, placement.is_for_us)),
         placement=placement,
+        guard=Guard(
+            hold=lambda _uuid, name, desired: _word(
+                find_hold(holds, desired) if desired else holds.get(name)
+            ),
+            wanted=wanted,
+            removals=removals,
+            budget=WriteBudget(config.most_writes, config.write_window_seconds),
+        ),
     )
 
 

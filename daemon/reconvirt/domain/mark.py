@@ -40,6 +40,17 @@ def read_mark(root: _Element) -> Statement | None:
         return Statement({}, {})
 
 
+def mark_text(root: _Element) -> str | None:
+    """The text of the mark in a domain's XML, for telling whether it is still the same."""
+    element = root.find(f"metadata/{_TAG}")
+    return None if element is None else element.text or ""
+
+
+def text_of_metadata(xml: str) -> str:
+    """The text of the mark as ``virDomainGetMetadata`` shows it: the element alone."""
+    return etree.fromstring(xml).text or ""
+
+
 def write_mark(root: _Element, statement: Statement) -> None:
     """Put the mark into a domain's XML."""
     metadata = reach(root, "metadata")

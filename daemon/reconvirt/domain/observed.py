@@ -39,6 +39,8 @@ class Observed:
         block_jobs: the disks that a block job works on, by target.dev; asked for only before it is
             moved.
         snapshots: how many it has; asked for only before it is moved.
+        persistent: whether libvirt keeps its configuration; one that is not persistent is gone
+            when it ends.
     """
 
     name: str
@@ -53,8 +55,28 @@ class Observed:
     job: str = ""
     block_jobs: tuple[str, ...] = ()
     snapshots: int = 0
+    persistent: bool = True
 
     @property
     def active(self) -> bool:
         """Whether there is a QEMU process."""
         return self.live is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one domain from another, and whether it is as it was.
+
+    Attributes:
+        uuid: dashed, lower case.
+        name: libvirt's name of the domain.
+        domain_id: the number of the running one; None where it does not run.
+        persistent: whether libvirt keeps its configuration.
+        last_applied: the text of reconvirt's own metadata; None where there is none.
+    """
+
+    uuid: str
+    name: str
+    domain_id: int | None
+    persistent: bool
+    last_applied: str | None

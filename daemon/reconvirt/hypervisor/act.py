@@ -80,9 +80,9 @@ _TEXTS = {
 
 
 def perform(
-    connection: libvirt.virConnect, name: str, action: Action, *, read: Call, write: Call
+    connection: libvirt.virConnect, uuid: str, action: Action, *, read: Call, write: Call
 ) -> None:
-    """Do one thing to a virtual server.
+    """Do one thing to a virtual server, which is found by its uuid: names can be given away.
 
     Returning means that libvirt took the call; whether a guest has followed is to be read.
 
@@ -93,14 +93,14 @@ def perform(
     match action:
         case Define(xml, base):
             _define(connection, xml, base, write)
-        case Rename(old, new):
-            write(read(connection.lookupByName, old).rename, new)
+        case Rename(_, new):
+            write(read(connection.lookupByUUIDString, uuid).rename, new)
         case CreateImage():
             _create_image(connection, action, read, write)
         case GrowImage(path, form, size):
             write(grow_image, path, size, form)
         case _:
-            domain = read(connection.lookupByName, name)
+            domain = read(connection.lookupByUUIDString, uuid)
             if not isinstance(action, Destroy):  # which ends a QEMU that hangs as well
                 check_responding(domain, read)
             _perform_on(domain, action, write)

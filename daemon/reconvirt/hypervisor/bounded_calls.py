@@ -8,10 +8,11 @@ after all clears up what it has got: it closes the connection that nobody waits 
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from reconvirt.hypervisor.errors import NoAnswer
 
@@ -226,3 +227,43 @@ class BoundedCaller(Generic[Connection]):
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+class Limited(Protocol):
+    """What has a time limit for its calls."""
+
+    bound: float | None
+    """Seconds that a call may take; None for no limit."""
+
+    def within(self, seconds: float, work: Callable[[], Result]) -> Result:
+        """Make a call with a time limit."""
+
+
+Arguments = ParamSpec("Arguments")
+Self_ = TypeVar("Self_", bound=Limited)
+
+
+def bounded(
+    seconds: float | None = None,
+) -> Callable[
+    [Callable[Concatenate[Self_, Arguments], Result]],
+    Callable[Concatenate[Self_, Arguments], Result],
+]:
+    """Make a method of a connection with a time limit come back in time.
+
+    Args:
+        seconds: the limit for this method; that of the connection if None.
+    """
+
+    def decorate(
+        method: Callable[Concatenate[Self_, Arguments], Result],
+    ) -> Callable[Concatenate[Self_, Arguments], Result]:
+        @functools.wraps(method)
+        def call(self: Self_, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            if self.bound is None:
+                return method(self, *args, **kwargs)
+            return self.within(seconds or self.bound, lambda: method(self, *args, **kwargs))
+
+        return cast("Callable[Concatenate[Self_, Arguments], Result]", call)
+
+    return decorate

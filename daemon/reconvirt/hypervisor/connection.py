@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import libvirt
@@ -16,17 +15,22 @@ from reconvirt.domain.actions import Action
 from reconvirt.domain.desired import Desired, Statement
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
-from reconvirt.domain.observed import Observed
+from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.plan import Host
 from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
 from reconvirt.domain.rules import HostRules
 from reconvirt.domain.totals import Size
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.act import perform
-from reconvirt.hypervisor.bounded_calls import BoundedCalls, check_awaited
+from reconvirt.hypervisor.bounded_calls import BoundedCalls, bounded, check_awaited
 from reconvirt.hypervisor.errors import NoAnswer, VirtualServerGone, translated
 from reconvirt.hypervisor.images import inspect_image
-from reconvirt.hypervisor.observe import check_responding, observe_domain
+from reconvirt.hypervisor.observe import (
+    check_responding,
+    identify_domain,
+    observe_domain,
+    read_inactive,
+)
 from reconvirt.hypervisor.pool import Pool
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
@@ -58,35 +62,7 @@ class Calls:
     writing: int
 
 
-Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-Self_ = TypeVar("Self_", bound="Hypervisor")
-
-
-def bounded(
-    seconds: float | None = None,
-) -> Callable[
-    [Callable[Concatenate[Self_, Arguments], Result]],
-    Callable[Concatenate[Self_, Arguments], Result],
-]:
-    """Make a method of a connection with a time limit come back in time.
-
-    Args:
-        seconds: the limit for this method; that of the connection if None.
-    """
-
-    def decorate(
-        method: Callable[Concatenate[Self_, Arguments], Result],
-    ) -> Callable[Concatenate[Self_, Arguments], Result]:
-        @functools.wraps(method)
-        def call(self: Self_, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-            if self.bound is None:
-                return method(self, *args, **kwargs)
-            return self.within(seconds or self.bound, lambda: method(self, *args, **kwargs))
-
-        return cast("Callable[Concatenate[Self_, Arguments], Result]", call)
-
-    return decorate
 
 
 class Hypervisor:
@@ -275,10 +251,45 @@ class Hypervisor:
         return not parts.hostname and "+ssh" not in parts.scheme
 
     @bounded()
-    def act(self, name: str, action: Action) -> None:
-        """Do one thing to a virtual server."""
-        with self._call(action.verb, name) as connection:
-            perform(connection, name, action, read=self.read, write=self.write)
+    def identify(self, uuid: str, name: str) -> tuple[Identity, ...]:
+        """The domains of this uuid or this name: none, one, or two that are not the same."""
+        found: dict[str, Identity] = {}
+        with self._call("identify", name) as connection:
+            for lookup, key in (
+                (connection.lookupByUUIDString, uuid),
+                (connection.lookupByName, name),
+            ):
+                try:
+                    with translated():
+                        identity = identify_domain(self.read(lookup, key), self.read)
+                except VirtualServerGone:
+                    continue
+                found[identity.uuid] = identity
+        return tuple(found.values())
+
+    @bounded()
+    def read_config(self, uuid: str) -> str:
+        """The inactive XML of a domain, as :meth:`observe` has it; "" if there is none."""
+        try:
+            with self._call("read_config", uuid) as connection:
+                domain = self.read(connection.lookupByUUIDString, uuid)
+                return read_inactive(domain, self.read)
+        except VirtualServerGone:
+            return ""
+
+    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
+        """What else writes to the storage that a domain is about to open."""
+        return ()
+
+    def missing_sources(self, _xml: str) -> tuple[str, ...]:
+        """What a domain would need of this host to be started, and is not there."""
+        return ()
+
+    @bounded()
+    def act(self, uuid: str, action: Action) -> None:
+        """Do one thing to a domain; only :class:`reconvirt.controller.guard.Guard` may call it."""
+        with self._call(action.verb, uuid) as connection:
+            perform(connection, uuid, action, read=self.read, write=self.write)
 
     def watch(
         self, on_event: Callable[[str, str, str], None], on_close: Callable[[str], None]

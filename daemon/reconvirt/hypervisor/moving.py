@@ -25,8 +25,8 @@ from reconvirt.domain.migration_policy import USUAL_MIGRATION, MigrationPolicy
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor import copies, migrate, peer
-from reconvirt.hypervisor.bounded_calls import CALL_SECONDS
-from reconvirt.hypervisor.connection import Hypervisor, bounded
+from reconvirt.hypervisor.bounded_calls import CALL_SECONDS, bounded
+from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.reach import port_problem
 from reconvirt.hypervisor.states import name_state
 

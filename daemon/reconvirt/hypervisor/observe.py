@@ -7,12 +7,15 @@ from typing import Any
 
 import libvirt
 
-from reconvirt.domain.observed import Observed
+from reconvirt.domain.mark import NAMESPACE, text_of_metadata
+from reconvirt.domain.observed import Identity, Observed
 from reconvirt.hypervisor.errors import NotResponding
 from reconvirt.hypervisor.in_flight import STUCK_SECONDS
 from reconvirt.hypervisor.states import name_state
 
 Read = Callable[..., Any]
+
+_SHUT_OFF = -1  # instead of a number
 
 _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 # Without SECURE the XML lacks passwords, and defining it again would erase them.
@@ -56,14 +59,14 @@ def observe_domain(domain: libvirt.virDomain, read: Read) -> Observed:
     # libvirt gives the number of one that is shut off as -1, without a call.
     domain_id = domain.ID()
     autostart = bool(read(domain.autostart))
-    if domain_id == -1:
+    if domain_id == _SHUT_OFF:
         state, reason = read(domain.state)
         return Observed(
             domain.name(),
             domain.UUIDString(),
             None,
             *name_state(state, reason),
-            read(domain.XMLDesc, _INACTIVE),
+            read_inactive(domain, read),
             None,
             autostart,
             _saved_image(domain, read),
@@ -75,10 +78,40 @@ def observe_domain(domain: libvirt.virDomain, read: Read) -> Observed:
         domain.UUIDString(),
         domain_id if live else None,
         *name_state(state, reason),
-        read(domain.XMLDesc, _INACTIVE),
+        read_inactive(domain, read),
         live,
         autostart,
         job=_job(domain, read) if state == libvirt.VIR_DOMAIN_PAUSED else "",
+        persistent=bool(read(domain.isPersistent)),
+    )
+
+
+def read_inactive(domain: libvirt.virDomain, read: Read) -> str:
+    """The configuration: what the next start brings."""
+    xml: str = read(domain.XMLDesc, _INACTIVE)
+    return xml
+
+
+def identify_domain(domain: libvirt.virDomain, read: Read) -> Identity:
+    """What tells a domain from others, as it is now."""
+    persistent = bool(read(domain.isPersistent))
+    # A domain that is not persistent has no configuration to be asked about.
+    where = libvirt.VIR_DOMAIN_AFFECT_CONFIG if persistent else libvirt.VIR_DOMAIN_AFFECT_LIVE
+    try:
+        xml = read(domain.metadata, libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, where)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+            raise
+        last_applied = None
+    else:
+        last_applied = text_of_metadata(xml)
+    number = domain.ID()
+    return Identity(
+        domain.UUIDString(),
+        domain.name(),
+        None if number == _SHUT_OFF else number,
+        persistent,
+        last_applied,
     )
 
 

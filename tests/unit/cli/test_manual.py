@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -22,7 +21,6 @@ def page(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
 def test_every_page_can_be_typeset(name: str) -> None:
     """Without a complaint."""
     command = ["groff", "-man", "-Tutf8", "-Kutf8", "-ww", "-z"]

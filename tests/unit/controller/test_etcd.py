@@ -37,8 +37,6 @@ def certificates(directory: Path) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdSettings]:
     """How an etcd is reached that wants TLS and a password."""
-    if not EtcdServer.installed():
-        pytest.skip("etcd-server is not installed")
     directory = tmp_path_factory.mktemp("etcd")
     certificate, key = certificates(directory)
     tls = ("--cert-file", str(certificate), "--key-file", str(key))

@@ -24,8 +24,8 @@ from reconvirt.domain.actions import (
 )
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.mark import read_mark
-from reconvirt.domain.observed import Observed
+from reconvirt.domain.mark import mark_text, read_mark
+from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.plan import Host
 from reconvirt.domain.rules import HostRules
 from reconvirt.domain.xmltree import parse_xml, reach
@@ -77,7 +77,22 @@ class Libvirt:
     def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
         return desired, Host(rules=rules)
 
-    def act(self, _name: str, action: Action) -> None:
+    def identify(self, _uuid: str, _name: str) -> tuple[Identity, ...]:
+        if self.seen is None:
+            return ()
+        seen, mark = self.seen, mark_text(parse_xml(self.seen.config))
+        return (Identity(seen.uuid, seen.name, seen.domain_id, seen.persistent, mark),)
+
+    def read_config(self, _uuid: str) -> str:
+        return self.seen.config if self.seen else ""
+
+    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
+        return ()
+
+    def missing_sources(self, _xml: str) -> tuple[str, ...]:
+        return ()
+
+    def act(self, _uuid: str, action: Action) -> None:
         self.done.append(action)
         self.during(action)
         if self.fails.get(action.verb):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,11 +21,7 @@ from reconvirt.hypervisor.images import (
     inspect_image,
     whole_sectors,
 )
-
-needs_qemu_img = pytest.mark.skipif(
-    shutil.which("qemu-img") is None, reason="there is no qemu-img: Debian's qemu-utils"
-)
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+from testbed.lacks import needs_root
 
 MIB = 1 << 20
 CAPABILITIES = """
@@ -65,7 +60,6 @@ def info(path: Path) -> dict[str, object]:
     return json.loads(done.stdout)
 
 
-@needs_qemu_img
 class TestInspect:
     """What stands at a path."""
 
@@ -154,7 +148,6 @@ class TestInspect:
             inspect_image(path, "qcow2")
 
 
-@needs_qemu_img
 class TestCreate:
     """Making an image."""
 
@@ -310,7 +303,6 @@ class TestCreate:
         assert (64055, 108, 0o600) == (status.st_uid, status.st_gid, status.st_mode & 0o777)
 
 
-@needs_qemu_img
 class TestLeftovers:
     """A run that was killed."""
 
@@ -358,7 +350,6 @@ class TestLeftovers:
         assert left not in names(folder)
 
 
-@needs_qemu_img
 class TestGrow:
     """Making an image larger."""
 

@@ -21,6 +21,7 @@ from reconvirt.metrics.endpoint import Endpoint, EndpointError
 from reconvirt.metrics.exposition import Exposition, write_textfile
 from reconvirt.metrics.settings import MetricsSettings
 from reconvirt.metrics.users import Users, UsersError, make_line
+from testbed.lacks import Lack, skip
 
 Serve = Callable[..., Endpoint]
 
@@ -159,7 +160,7 @@ def test_ipv6(registry: CollectorRegistry) -> None:
     try:
         endpoint = Endpoint(MetricsSettings(listen="[::1]:0"), exposition(registry))
     except EndpointError:
-        pytest.skip("no IPv6 here")
+        skip(Lack.IPV6)
     endpoint.start()
     endpoint.stop()
 

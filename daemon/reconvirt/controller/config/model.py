@@ -137,6 +137,16 @@ class Config:
     most_starts: int = setting(
         4, about="how many virtual servers are started at a time", least=1, most=256
     )
+    most_writes: int = setting(
+        60,
+        about="how many writing calls a virtual server may need within `write_window_seconds` "
+        "without a change of its manifest, besides those of its longest plan; then it is stalled, "
+        "as when something else changes back what reconvirt changes",
+        least=1,
+    )
+    write_window_seconds: float = setting(
+        600.0, about="the time over which `most_writes` counts", least=1, unit=_SECONDS
+    )
     dump_directory: Path = setting(
         Path("/var/lib/reconvirt/dumps"),
         about="where the memory of crashed guests is dumped to, if a policy says so; a directory "

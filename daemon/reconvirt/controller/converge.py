@@ -21,6 +21,7 @@ from reconvirt.hypervisor.errors import (
     HypervisorDown,
     HypervisorError,
     NotLive,
+    NotResponding,
     OperationFailed,
     Rejected,
     Underway,
@@ -29,6 +30,9 @@ from reconvirt.hypervisor.schema_check import guilty_pieces
 
 _MOST_STEPS = 256
 _MOST_OUTDATED = 5
+
+HUNG_SECONDS = 10.0
+"""After how many seconds one whose QEMU hangs is seen to again: no event says that it answers."""
 
 _log = structlog.get_logger(__name__)
 
@@ -236,6 +240,8 @@ class Convergence:
 
     def _failure(self, *errors: HypervisorError) -> Outcome:
         told = "; ".join(dict.fromkeys(map(str, errors)))
+        if any(isinstance(each, NotResponding) for each in errors):
+            return self._outcome(Phase.FAILED, told, again=HUNG_SECONDS)
         retry = any(not isinstance(each, Rejected) for each in errors)
         return replace(self._outcome(Phase.FAILED, told), retry=retry)
 

@@ -31,11 +31,13 @@ from reconvirt.controller.surroundings import find_hold, surroundings_of
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.show import figures_of
-from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
+from reconvirt.hypervisor.supervision import THREADS, Beat
 from reconvirt.manifest.model import Manifest, Snapshot
 from reconvirt.manifest.problem import Problem
 from reconvirt.metrics.service import MetricsService
+
+_JOIN_SECONDS = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -96,6 +98,7 @@ class Daemon:
             ),
             observer=self._metrics.observer,
         )
+        self._pruner_beat = Beat()
         self._pruner = Pruner(self._link.current, config.source_name, self._history, self._prune)
         self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
         self.desk = Desk(
@@ -110,29 +113,18 @@ class Daemon:
         )
         self._service = Service(
             self._state,
-            {
-                "workers": self._engine.pulse.age,
-                "source": self._source.beat.age,
-                "events": event_loop_age,
-            },
+            lambda: {**THREADS.ages(), "workers busy": self._engine.pulse.age()},
             config.stuck_seconds,
         )
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT; the step in hand is finished first."""
-        threads = [
-            threading.Thread(target=self._link.run, name="libvirt-link"),
-            threading.Thread(target=self._follow_source, name="source"),
-            threading.Thread(target=self._glances.run, args=(self._stop,), name="glances"),
-            threading.Thread(target=self._look_for_orphans, name="pruner"),
-        ]
         with self._signals():
             _log.info("started", desired=name_source(self._config), connect=self._config.connect)
             self._engine.start()
             self._metrics.start()
             self._house.start()
-            for thread in threads:
-                thread.start()
+            threads = self._start_threads()
             try:
                 self._steer()
             finally:
@@ -145,19 +137,31 @@ class Daemon:
                     self._link.stop()
                     self._metrics.stop()
                     for thread in threads:
-                        thread.join()
+                        thread.join(_JOIN_SECONDS)
                 _log.info("stopped")
+
+    def _start_threads(self) -> list[threading.Thread]:
+        beat, glances = self._pruner_beat, self._glances
+        return [
+            THREADS.start("libvirt-link", self._link.run, self._stop, beat=self._link.beat),
+            THREADS.start("source", self._follow_source, self._stop, beat=self._source.beat),
+            THREADS.start(
+                "glances", lambda: glances.run(self._stop), self._stop, beat=glances.beat
+            ),
+            THREADS.start("pruner", self._look_for_orphans, self._stop, beat=beat),
+        ]
 
     def _steer(self) -> None:
         while not self._stop.is_set():
             # With a timeout: Python runs its signal handlers only between calls of this thread.
             self._wake.wait(timeout=1.0)
             self._wake.clear()
-            if self._reload:
-                self._reload = False
-                with self._service.reloading():
-                    self._reload_all()
-            self._service.tick()
+            with THREADS.guarded("main"):
+                if self._reload:
+                    self._reload = False
+                    with self._service.reloading():
+                        self._reload_all()
+                self._service.tick()
 
     def _state(self) -> State:
         return State(
@@ -189,7 +193,7 @@ class Daemon:
             self._accept(snapshot)
 
     def _look_for_orphans(self) -> None:
-        while not self._stop.wait(self._engine.resync):
+        while not self._pruner_beat.wait(self._stop, self._engine.resync):
             self._pruner.look()
 
     def _accept(self, snapshot: Snapshot) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import structlog
 
-from reconvirt.controller.converge import Convergence, View
+from reconvirt.controller.converge import HUNG_SECONDS, Convergence, View
 from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Orphan
@@ -28,7 +28,7 @@ from reconvirt.domain.placing import only_detaching, without_hotplug
 from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import HostRules
 from reconvirt.hypervisor.connection import Hypervisor
-from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError
+from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError, NotResponding
 
 REMOVAL_FAILED = "device-removal-failed"
 """The event of a guest that does not release a device."""
@@ -101,6 +101,9 @@ class Reconciler:
                 outcome = self._told(desired, outcome)
             except HypervisorDown:
                 raise
+            except NotResponding as error:
+                hung = (desired.name, Phase.FAILED, str(error), Plan(desired.name))
+                outcome = Outcome(*hung, again_after=HUNG_SECONDS)
             except HypervisorError as error:
                 failed = (desired.name, Phase.FAILED, str(error), Plan(desired.name))
                 outcome = Outcome(*failed, retry=True)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from reconvirt.hypervisor.errors import NoAnswer
+from reconvirt.hypervisor.supervision import THREADS
 
 CALL_SECONDS = 30.0
 """How long a call to another host may take, except where it has a rule of its own."""
@@ -145,11 +146,10 @@ class _Task:
             self._done.set()
             left = self.left
         if left:
-            try:
+            with THREADS.guarded("call"):
                 if self.error is None:
                     self._late(self.result)
-            finally:
-                self._came_back()
+            self._came_back()
 
     def wait(self, seconds: float, leave: Callable[[], None]) -> bool:
         """Wait for it; False if it was left behind."""

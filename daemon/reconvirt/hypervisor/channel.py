@@ -23,11 +23,13 @@ from reconvirt.hypervisor.in_flight import IN_FLIGHT
 OPEN_SECONDS = 15.0
 """How long opening a connection may take."""
 
-_CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
+"""How long the end of a connection is waited for."""
+
 _KEEPALIVE = (5, 3)
 
 _opens = BoundedCalls(most_stuck=3)
-_closes = BoundedCalls(most_stuck=8)
+_closes = BoundedCalls(most_stuck=1000)  # one that is not closed stays open for ever
 
 
 class Channel:
@@ -102,15 +104,19 @@ class Channel:
         except (HypervisorDown, libvirt.libvirtError):
             return False
 
-    def close(self) -> None:
-        """Take no more calls, and end the connection when the last one has come out."""
+    def close(self, timeout: float = CLOSE_SECONDS) -> None:
+        """Take no more calls, and end the connection when the last one has come out.
+
+        Args:
+            timeout: seconds to wait for a libvirt that does not answer; it is ended all the same.
+        """
         with self._lock:
             last = not self._is_closing() and not self._inside
             self._closing = True
         if last:
             # A libvirtd that hangs would not even let us go; then it is waited for elsewhere.
             with contextlib.suppress(HypervisorError):
-                _closes.run(self._end, _CLOSE_SECONDS, what=f"closing {self.uri}")
+                _closes.run(self._end, timeout, what=f"closing {self.uri}")
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import libvirt
 import structlog
+
+from reconvirt.hypervisor.supervision import THREADS, Beat
 
 _EVENTS = {
     "lifecycle": libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
@@ -44,6 +45,7 @@ _CLOSE_REASONS = {
 _log = structlog.get_logger(__name__)
 _BEAT_MILLISECONDS = 1000
 _END_SECONDS = 5.0
+_KIND = "libvirt-events"
 
 
 class EventLoop:
@@ -57,13 +59,8 @@ class EventLoop:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._timer = -1
-        self._ending = False
-        self._last_beat = time.monotonic()
-
-    @property
-    def age(self) -> float:
-        """Seconds since it gave its last sign of life, or is waited for."""
-        return time.monotonic() - self._last_beat
+        self._ending = threading.Event()
+        self._beat = Beat()
 
     def start(self) -> None:
         """Run it, unless it runs already; before connecting."""
@@ -74,9 +71,10 @@ class EventLoop:
             libvirt.registerErrorHandler(_ignore, None)
             libvirt.virEventRegisterDefaultImpl()
             # libvirt's loop sleeps until something happens and does not see new work otherwise.
-            self._timer = libvirt.virEventAddTimeout(_BEAT_MILLISECONDS, self._beat, None)
-            self._thread = threading.Thread(target=self._run, name="libvirt-events", daemon=True)
-            self._thread.start()
+            self._timer = libvirt.virEventAddTimeout(
+                _BEAT_MILLISECONDS, lambda _timer, _data: self._beat(), None
+            )
+            self._thread = THREADS.start(_KIND, self._run, self._ending, beat=self._beat)
             # A loop that still runs when the interpreter goes calls back into what is gone.
             atexit.register(self.stop)
 
@@ -84,18 +82,15 @@ class EventLoop:
         """End it for good; whether it has ended within so many seconds."""
         with self._lock:
             thread = self._thread
-            self._ending = True
+            self._ending.set()
         if thread is None or not thread.is_alive():
             return True
         libvirt.virEventUpdateTimeout(self._timer, 0)  # wakes it
         thread.join(timeout)
         return not thread.is_alive()
 
-    def _beat(self, _timer: int, _data: Any) -> None:
-        self._last_beat = time.monotonic()
-
     def _run(self) -> None:
-        while not self._ending:
+        while not self._ending.is_set():
             try:
                 libvirt.virEventRunDefaultImpl()
             except libvirt.libvirtError as error:
@@ -122,11 +117,6 @@ def _ignore(_context: Any, _error: Any) -> None:
     """Print nothing."""
 
 
-def event_loop_age() -> float:
-    """Seconds since libvirt's event loop gave its last sign of life, or is waited for."""
-    return EVENT_LOOP.age
-
-
 def subscribe(
     connection: libvirt.virConnect,
     on_event: Callable[[str, str, str], None],
@@ -137,16 +127,20 @@ def subscribe(
     Returns:
         What :func:`unsubscribe` needs.
     """
-    connection.registerCloseCallback(
-        lambda _connection, reason, _data: on_close(_CLOSE_REASONS.get(reason, str(reason))), None
-    )
+
+    def closed(_connection: libvirt.virConnect, reason: int, _data: Any) -> None:
+        with THREADS.guarded(_KIND):
+            on_close(_CLOSE_REASONS.get(reason, str(reason)))
+
+    connection.registerCloseCallback(closed, None)
     callbacks = []
     for kind, number in _EVENTS.items():
         # Arguments differ from event to event; the domain is always the second, and of those
         # about a device its alias is the third.
         def passed_on(*arguments: Any, kind: str = kind) -> None:
-            alias = str(arguments[2]) if kind.startswith("device-") else ""
-            on_event(arguments[1].name(), kind, alias)
+            with THREADS.guarded(_KIND):
+                alias = str(arguments[2]) if kind.startswith("device-") else ""
+                on_event(arguments[1].name(), kind, alias)
 
         callbacks.append(connection.domainEventRegisterAny(None, number, passed_on, None))
     return callbacks

@@ -22,6 +22,7 @@ _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _ACTIVE = libvirt.VIR_DOMAIN_XML_SECURE
 
 
+_STEPS = (STUCK_SECONDS, 30, 60, 300, 900, 3600)
 _NOT_THERE = {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_SUPPORT}
 
 
@@ -44,9 +45,11 @@ def check_responding(domain: libvirt.virDomain, read: Read) -> None:
     seconds = milliseconds / 1000
     if state == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED and seconds > STUCK_SECONDS:
         name = domain.name()
+        # In steps, or each look would be news.
+        shown = max(each for each in _STEPS if each < seconds)
         raise NotResponding(
-            f"its QEMU has not answered for {seconds:.0f} s; nothing can be done about it before "
-            f"it does ('virsh domcontrol {name}' shows that, 'virsh destroy {name}' ends it)"
+            f"its QEMU has not answered for more than {shown:g} s; nothing can be done about it "
+            f"before it does ('virsh domcontrol {name}' shows that, 'virsh destroy {name}' ends it)"
         )
 
 

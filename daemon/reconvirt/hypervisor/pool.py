@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from reconvirt.hypervisor.channel import OPEN_SECONDS, Channel
+from reconvirt.hypervisor.channel import CLOSE_SECONDS, OPEN_SECONDS, Channel
 from reconvirt.hypervisor.errors import HypervisorDown
 
 
@@ -68,8 +69,9 @@ class Pool:
         with self._lock:
             self._closed = True
             all_, self._all, self._idle = self._all, [], []
+        end = time.monotonic() + CLOSE_SECONDS
         for each in all_:
-            each.close()
+            each.close(max(end - time.monotonic(), 0.0))
 
     def _take(self) -> Channel:
         with self._lock:

@@ -25,9 +25,21 @@ def load_file(file: SourceFile) -> FileResult:
     if file.content is None:
         return FileResult(file.path, (), (Problem(Position(file.path, 1, 1), "", file.problem),))
     try:
-        documents = read_documents(file.path, file.content)
+        return _load(file.path, file.content)
     except DocumentError as error:
         return FileResult(file.path, (), (error.problem,))
+    except Exception as error:  # noqa: BLE001 - one file must not keep all others from being read
+        words = f"unexpected error, please report it: {error!r}"
+        return FileResult(file.path, (), (Problem(Position(file.path, 1, 1), "", words),))
+
+
+def _load(path: str, content: bytes) -> FileResult:
+    """What a file says.
+
+    Raises:
+        DocumentError: it is no YAML.
+    """
+    documents = read_documents(path, content)
     manifests: list[Manifest] = []
     problems: list[Problem] = []
     hosts: list[HostManifest] = []
@@ -41,7 +53,7 @@ def load_file(file: SourceFile) -> FileResult:
             if not wrong:
                 manifests.append(_manifest(document))
         problems.extend(wrong)
-    return FileResult(file.path, tuple(manifests), tuple(problems), tuple(hosts))
+    return FileResult(path, tuple(manifests), tuple(problems), tuple(hosts))
 
 
 def _manifest(document: Document) -> Manifest:

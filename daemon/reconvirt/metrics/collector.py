@@ -22,6 +22,7 @@ from reconvirt.hypervisor.errors import (
     VirtualServerGone,
 )
 from reconvirt.hypervisor.stats import Connect, Reading, StatisticsConnection
+from reconvirt.hypervisor.supervision import Beat
 from reconvirt.metrics.facts import Facts, read_facts
 from reconvirt.metrics.servers import Server, Snapshot
 
@@ -69,6 +70,7 @@ class Collector:
         self._refresh = refresh
         self._clock = clock
         self._on_collected = on_collected
+        self.beat = Beat()
         self._caller = BoundedCaller(connect)
         self._snapshot: Snapshot | None = None
         self._known: dict[str, _Known] = {}
@@ -113,7 +115,7 @@ class Collector:
             self.collect()
             if after is not None:
                 after()
-            stop.wait(max(self.interval - (self._clock() - began), 0.1))
+            self.beat.wait(stop, max(self.interval - (self._clock() - began), 0.1))
         self._caller.close()
 
     def collect(self) -> bool:

@@ -16,6 +16,7 @@ import structlog
 
 from reconvirt.controller.hosts.claims import ASKING, FREE, Claim, InventoryClaims
 from reconvirt.controller.hosts.etcd import Entry, Etcd, EtcdDown
+from reconvirt.hypervisor.supervision import Beat
 
 _log = structlog.get_logger(__name__)
 
@@ -93,8 +94,15 @@ class EtcdClaims:
         except EtcdDown as error:
             _log.debug("claim not handed over yet", uuid=uuid, error=str(error))
 
-    def beat(self, stop: threading.Event, seconds: int) -> None:
-        """Show others that this host is heard of, until ``stop``; the body of a thread."""
+    def beat(self, stop: threading.Event, seconds: int, alive: Beat | None = None) -> None:
+        """Show others that this host is heard of, until ``stop``; the body of a thread.
+
+        Args:
+            stop: ends it.
+            seconds: for how long the others remember it.
+            alive: gets the thread's own signs of life.
+        """
+        alive = alive or Beat()
         lease = 0
         while not stop.is_set():
             try:
@@ -104,7 +112,7 @@ class EtcdClaims:
             except EtcdDown as error:
                 _log.debug("etcd is away", error=str(error))
                 lease = 0
-            stop.wait(seconds / 3)
+            alive.wait(stop, seconds / 3)
 
     def _take(self, name: str, uuid: str) -> Claim:
         self._ours.pop(uuid, None)

@@ -18,6 +18,7 @@ from reconvirt.controller.hosts.migrations import Migrations
 from reconvirt.controller.hosts.placement import Placement
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.placing import Inventory
+from reconvirt.hypervisor.supervision import THREADS, Beat
 from reconvirt.manifest.host import HostManifest
 
 
@@ -65,8 +66,10 @@ class House:
     def start(self) -> None:
         """Let others hear of this host, where claims are kept in etcd."""
         if self._etcd is not None:
-            body, arguments = self._etcd.beat, (self._stop, self._lease_seconds)
-            threading.Thread(target=body, args=arguments, name="etcd-lease", daemon=True).start()
+            etcd, beat, seconds = self._etcd, Beat(), self._lease_seconds
+            THREADS.start(
+                "etcd-lease", lambda: etcd.beat(self._stop, seconds, beat), self._stop, beat=beat
+            )
 
     def stop(self) -> None:
         """End watching migrations; libvirt's daemons carry on what they have begun."""

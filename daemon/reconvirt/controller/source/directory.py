@@ -21,7 +21,7 @@ from reconvirt.controller.liveness import Beat
 from reconvirt.controller.source.tree import Signature, Unstable, read_stable_tree, sign_tree
 from reconvirt.manifest.load import Loader, assemble, revision_of
 from reconvirt.manifest.model import FileResult, Snapshot, differs
-from reconvirt.manifest.problem import Position, Problem
+from reconvirt.manifest.problem import Position, Problem, shown_path
 
 _LONGEST_DEBOUNCE = 2.0
 _ROOT_CHECK = 1.0
@@ -63,11 +63,12 @@ class DirectorySource:
         try:
             files = read_stable_tree(self._root, strict=self._strict)
         except Unstable as error:
-            problem = Problem(Position(str(self._root), 1, 1), "", str(error))
+            problem = Problem(Position(shown_path(self._root), 1, 1), "", str(error))
             results, revision = (*self._all_unreadable(), _failed(problem)), ""
         else:
             results, revision = self._loader.load(files), revision_of(files)
-            if any(file.content is None and Path(file.path) == self._root for file in files):
+            root = shown_path(self._root)
+            if any(file.content is None and file.path == root for file in files):
                 results = (*results, *self._all_unreadable())
         self._snapshot = assemble(results, revision, self._snapshot)
         return self._snapshot
@@ -82,15 +83,17 @@ class DirectorySource:
 
         Set ``stop`` and :meth:`poke` to end it at once.
         """
+        # The first is told in any case: whoever follows may have failed with it.
+        told: Snapshot | None = None
         while not stop.is_set():
-            before = self._snapshot
             with _Watch(self._root, self._hint) as watch:
                 # Events from here on are not lost, whatever is being read.
                 self._hint.clear()
                 signature = sign_tree(self._root)
                 snapshot = self.read()
-                if before is None or differs(before, snapshot):
+                if told is None or differs(told, snapshot):
                     yield snapshot
+                told = snapshot
                 self._wait(stop, watch, signature)
 
     def _wait(self, stop: threading.Event, watch: _Watch, signature: Signature) -> None:
@@ -142,12 +145,12 @@ class _Watch(FileSystemEventHandler):
     def __enter__(self) -> Self:
         if self._identity is not None:
             observer = Observer()
-            observer.schedule(self, self._identity[0], recursive=True)
             try:
+                observer.schedule(self, self._identity[0], recursive=True)
                 observer.start()
-            except OSError as error:
-                # inotify's limits; the looks at the directory go on.
-                _log.warning("no events of the directory", error=str(error))
+            except Exception as error:  # noqa: BLE001 - inotify's limits, names that it cannot take
+                # The kernel's events only make it quicker: the looks at the directory go on.
+                _log.warning("no events of the directory", error=str(error) or repr(error))
             else:
                 self._observer = observer
         return self

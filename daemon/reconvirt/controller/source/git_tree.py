@@ -9,6 +9,7 @@ from reconvirt.controller.source.git import Git, GitFailed
 from reconvirt.controller.source.tree import is_manifest, who_else_writes
 from reconvirt.manifest.document import MOST_BYTES
 from reconvirt.manifest.model import SourceFile
+from reconvirt.manifest.problem import shown_path
 
 FETCHED = "refs/reconvirt/"
 """Where ``reconvirt sync`` keeps what it has fetched, out of the way of branches."""
@@ -108,11 +109,15 @@ def read_files(git: Git, commit: str) -> tuple[SourceFile, ...]:
     root = git.settings.repository
     contents = _read_blobs(git, [f"{commit}:{inside}{each}" for each in good])
     files = [
-        SourceFile(str(root / folder / path), content, problem)
+        SourceFile(shown_path(root / folder / path), content, problem)
         for path, (content, problem) in zip(good, contents, strict=True)
     ]
     broken = "its name has a line break"
-    files += [SourceFile(str(root / folder / e), None, broken) for e in paths if e not in good]
+    files += [
+        SourceFile(shown_path(root / folder / each), None, broken)
+        for each in paths
+        if each not in good
+    ]
     return tuple(files)
 
 

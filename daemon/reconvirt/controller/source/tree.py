@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from reconvirt.manifest.document import MOST_BYTES
 from reconvirt.manifest.model import SourceFile
+from reconvirt.manifest.problem import shown_path
 
 _SUFFIXES = (".yaml", ".yml")
 _TRIES = 5
@@ -35,7 +36,7 @@ def read_paths(paths: Iterable[Path], *, strict: bool = False) -> tuple[SourceFi
         if path.is_dir():
             files |= {each.path: each for each in read_tree(path, strict=strict)}
         else:
-            files[str(path)] = _read_file(path, path.parent.resolve(), strict=strict)
+            files[shown_path(path)] = _read_file(path, path.parent, strict=strict)
     return tuple(files.values())
 
 
@@ -50,7 +51,7 @@ def read_stable_tree(root: Path, *, strict: bool = False) -> tuple[SourceFile, .
         files = read_tree(root, strict=strict)
         if sign_tree(root) == before:
             return files
-    raise Unstable(f"{root} changed while it was being read, {_TRIES} times in a row")
+    raise Unstable(f"{shown_path(root)} changed while it was being read, {_TRIES} times in a row")
 
 
 def read_tree(root: Path, *, strict: bool = False) -> tuple[SourceFile, ...]:
@@ -63,14 +64,13 @@ def read_tree(root: Path, *, strict: bool = False) -> tuple[SourceFile, ...]:
         root: the directory.
         strict: whether files are refused that others than their owner can write to, or replace.
     """
-    real = root.resolve()
     files: list[SourceFile] = []
     for path, trouble in _walk(root):
         problem = trouble or (_replaceable(path, root) if strict else "")
         if problem:
-            files.append(SourceFile(str(path), None, problem))
+            files.append(SourceFile(shown_path(path), None, problem))
         else:
-            files.append(_read_file(path, real, strict=strict))
+            files.append(_read_file(path, root, strict=strict))
     return tuple(files)
 
 
@@ -88,8 +88,8 @@ def sign_tree(root: Path) -> Signature:
     for path, _problem in _walk(root):
         try:
             found = path.stat()
-        except OSError as error:
-            signature.append((str(path), -1, error.errno or 0, 0, 0))
+        except (OSError, RuntimeError) as error:
+            signature.append((str(path), -1, getattr(error, "errno", 0) or 0, 0, 0))
             continue
         times = (found.st_mtime_ns, found.st_ctime_ns)
         signature.append((str(path), found.st_ino, found.st_size, *times))
@@ -104,16 +104,33 @@ def is_manifest(name: str) -> bool:
 def _walk(root: Path) -> Iterator[tuple[Path, str]]:
     """The manifests below a directory and, with a problem, what cannot be listed."""
     problems: list[tuple[Path, str]] = []
-
-    def on_error(error: OSError) -> None:
-        problems.append((Path(error.filename), _words(error)))
-
-    # Symbolic links to directories are not followed: they could lead around in circles.
-    for folder, folders, names in os.walk(root, onerror=on_error):
-        folders[:] = sorted(each for each in folders if not each.startswith("."))
-        for name in sorted(filter(is_manifest, names)):
-            yield Path(folder, name), ""
+    # No recursion: somebody may have made more levels than Python can go down.
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda each: each.name)
+        except (OSError, RuntimeError) as error:
+            problems.append((folder, _words(error)))
+            continue
+        folders = []
+        for entry in entries:
+            if _is_folder(entry):
+                # Symbolic links to directories are not followed: they could lead round in circles.
+                if not entry.name.startswith(".") and not entry.is_symlink():
+                    folders.append(folder / entry.name)
+            elif is_manifest(entry.name):
+                yield folder / entry.name, ""
+        waiting += reversed(folders)
     yield from problems
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link that leads round in a circle; reading it tells
 
 
 _WRITABLE = {stat.S_IWGRP: "its group", stat.S_IWOTH: "everybody"}
@@ -131,7 +148,7 @@ def _replaceable(path: Path, root: Path) -> str:
     """Why others can put another file in the place of one; "" if they cannot."""
     for folder in path.parents:
         if (words := who_else_writes(folder)) is not None:
-            return f"{folder}: {words}"
+            return f"{shown_path(folder)}: {words}"
         if folder == root:
             break
     return ""
@@ -140,23 +157,23 @@ def _replaceable(path: Path, root: Path) -> str:
 def _read_file(path: Path, root: Path, *, strict: bool) -> SourceFile:
     """A regular file of at most the allowed size, inside ``root`` wherever its links lead."""
     try:
-        if not path.resolve(strict=True).is_relative_to(root):
-            problem = f"it is a link that leads out of {root}"
-            return SourceFile(str(path), None, problem)
+        if not path.resolve(strict=True).is_relative_to(root.resolve(strict=True)):
+            problem = f"it is a link that leads out of {shown_path(root)}"
+            return SourceFile(shown_path(path), None, problem)
         # Without O_NONBLOCK opening a named pipe would wait for somebody to write.
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(number, "rb") as file:
             found = os.fstat(number)
             if not stat.S_ISREG(found.st_mode):
-                return SourceFile(str(path), None, "it is not a regular file")
+                return SourceFile(shown_path(path), None, "it is not a regular file")
             if strict and (words := _writers(found)) is not None:
-                return SourceFile(str(path), None, words)
-            return SourceFile(str(path), file.read(MOST_BYTES + 1))
+                return SourceFile(shown_path(path), None, words)
+            return SourceFile(shown_path(path), file.read(MOST_BYTES + 1))
     except (OSError, RuntimeError) as error:
-        return SourceFile(str(path), None, _words(error))
+        return SourceFile(shown_path(path), None, _words(error))
 
 
 def _words(error: OSError | RuntimeError) -> str:
     if isinstance(error, OSError) and error.errno != errno.ELOOP:
-        return f"it cannot be read: {error.strerror}"
+        return f"it cannot be read: {error.strerror or error}"
     return "it cannot be read: its links lead round in a circle"

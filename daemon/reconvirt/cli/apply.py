@@ -29,6 +29,7 @@ from reconvirt.hypervisor.connection import Calls, Hypervisor
 from reconvirt.manifest.problem import Problem
 
 CONVERGED, FAILED, WAITING = 0, 1, 3
+_PATIENCE = 2.0  # seconds for a call in hand, when the time is up
 _UNDERWAY = (Phase.WAITING_FOR_GUEST, Phase.WAITING)
 
 
@@ -70,7 +71,7 @@ def apply(
     wanted = read_source(config)
     chosen = wanted.select(names)
     began = time.monotonic()
-    with connected(config.connect) as hypervisor:
+    with connected(config.connect, bound=None) as hypervisor:
         outcomes = _converge(hypervisor, chosen, config, timeout, form=form, wanted=wanted)
         calls = hypervisor.calls
     problems = wanted.snapshot.problems
@@ -131,7 +132,7 @@ def _converge(
                     break
                 changed.wait(left)
         house.stop()
-        engine.stop()
+        engine.stop(_PATIENCE)
     missing = [name for name in chosen if name not in settled]
     return [settled[name] for name in chosen if name in settled] + [
         Outcome(name, Phase.FAILED, "libvirt did not answer in time", Plan(name))

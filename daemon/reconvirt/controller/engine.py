@@ -160,14 +160,17 @@ class Engine:
         """Start the workers."""
         self._workers.start()
 
-    def stop(self) -> None:
+    def stop(self, patience: float | None = None) -> None:
         """Let the workers end the steps in hand, and no more.
 
         Those whose call to libvirt does not come back are left behind.
+
+        Args:
+            patience: seconds that such a call may take; None for as long as is usual for it.
         """
         self._stopping.set()
         self.queue.close()
-        self._workers.stop()
+        self._workers.stop(patience)
 
     def _work(self) -> bool:
         """Reconcile the next one; False when there is none any more."""

@@ -71,10 +71,14 @@ class Workers:
         beat = Beat()
         self._supervisor.start("workers", lambda: self._keep(beat), self._stop, beat=beat)
 
-    def stop(self) -> bool:
+    def stop(self, patience: float | None = None) -> bool:
         """Wait until they have ended, but for those that are stuck in a call that hangs.
 
         Whatever has them end by themselves must have happened before.
+
+        Args:
+            patience: seconds that any call may take; None for the usual time, and for as long as
+                it takes to save or dump a guest or to make an image.
 
         Returns:
             Whether all have ended.
@@ -87,8 +91,8 @@ class Workers:
                 return True
             hung = {
                 each.thread
-                for each in self._in_flight.older_than(_PATIENCE)
-                if each.what not in _LONG_CALLS
+                for each in self._in_flight.older_than(_PATIENCE if patience is None else patience)
+                if patience is not None or each.what not in _LONG_CALLS
             }
             if left <= hung:
                 return False

@@ -50,6 +50,60 @@ def only_problem(snapshot: Snapshot) -> str:
     return str(problem)
 
 
+class TestAge:
+    """Whether manifests are newer than others, as pruning must know."""
+
+    def test_a_commit_includes_its_ancestors(self, repository: Repository) -> None:
+        """Those of other branches it does not; of what the repository lacks nothing is known."""
+        repository.write()
+        first = repository.commit()
+        repository("checkout", "-q", "-b", "side")
+        side = repository.commit()
+        repository("checkout", "-q", "main")
+        second = repository.commit("--date=2020-01-01T00:00:00")
+        source = GitSource(settings(repository))
+
+        snapshot = source.read()
+
+        asked = (first, second, side, "0" * 40, snapshot.revision, "not-a-commit")
+        assert [True, True, False, None, True, None] == [source.includes(each) for each in asked]
+        assert int(repository("log", "-1", "--format=%ct")) == snapshot.time
+
+    def test_a_directory_that_becomes_a_submodule_is_not_gone(self, repository: Repository) -> None:
+        """The last good commit stays in force; without one it is known that something is unseen."""
+        repository.write("web1")
+        file = repository.write("web2", folder="desired/site")
+        repository.commit()
+        source = GitSource(settings(repository))
+        source.read()
+        shutil.rmtree(file.parent)
+        entry = f"160000,{repository('rev-parse', 'HEAD')},desired/site"
+        repository("rm", "-q", "-r", "--cached", "desired/site")
+        repository("update-index", "--add", "--cacheinfo", entry)
+        repository("commit", "-q", "--message=a submodule")
+
+        now, fresh = source.read(), GitSource(settings(repository)).read()
+
+        assert ["web1", "web2"] == list(now.manifests)
+        assert "it is a submodule" in only_problem(now)
+        assert ["web1"] == list(fresh.manifests)
+        assert "desired/site: it is a submodule" in fresh.unseen[0]
+
+    def test_a_link_is_unseen_only_if_it_leads_to_no_file(self, repository: Repository) -> None:
+        """A link to a directory may have manifests behind it; one to a file is none."""
+        file = repository.write("web1")
+        (file.parent / "LATEST").symlink_to("web1.yaml")
+        (file.parent / "site").symlink_to("../elsewhere")
+        repository.write("web2", folder="elsewhere")
+        repository.commit()
+
+        snapshot = GitSource(settings(repository)).read()
+
+        assert () == snapshot.problems
+        [unseen] = snapshot.unseen
+        assert "desired/site: it is a link" in unseen
+
+
 class TestWorkTree:
     """A local work tree, read at its commit."""
 

@@ -319,3 +319,48 @@ def test_a_link_within_the_directory_is_read(root: Path, watch: Watch) -> None:
     (root / "a.yaml").symlink_to("..data/a.yaml")
 
     assert ["a"] == list(watch(root).next().manifests)
+
+
+def test_the_time_is_that_of_the_newest_change(root: Path) -> None:
+    """Of a file or a directory, a removal included; hidden ones do not count, nor the future."""
+    place = root / "site"
+    place.mkdir()
+    (place / "a.yaml").write_text(manifest("a"))
+    (root / ".git").mkdir()
+    for path in (place / "a.yaml", place, root):
+        os.utime(path, (1000, 1000))
+    source = DirectorySource(root)
+    assert 1000.0 == source.read().time
+
+    os.utime(place / "a.yaml", (3000, 3000))
+    assert 3000.0 == source.read().time
+
+    (place / "a.yaml").unlink()
+    assert time.time() - 60 < (source.read().time or 0) <= time.time()
+
+    os.utime(root, (time.time() + 1000,) * 2)
+    assert (source.read().time or 0) <= time.time()
+
+
+def test_a_directory_that_becomes_a_link_or_a_file_of_links_keeps_its_manifests(
+    root: Path, tmp_path: Path
+) -> None:
+    """It is not followed; neither is one that leads nowhere, nor a directory named like a file."""
+    for name in ("one", "two"):
+        (root / name).mkdir()
+        (root / name / f"{name}.yaml").write_text(manifest(name))
+    (root / "three.yaml").write_text(manifest("three"))
+    source = DirectorySource(root)
+    source.read()
+    (root / "one").rename(tmp_path / "one")
+    (root / "one").symlink_to(tmp_path / "one")
+    shutil.rmtree(root / "two")
+    (root / "two").symlink_to("nowhere")
+    (root / "three.yaml").unlink()
+    (root / "three.yaml").mkdir()
+
+    now, fresh = source.read(), DirectorySource(root).read()
+
+    assert {"one", "two", "three"} == set(now.manifests) == set(now.retained)
+    assert 3 == len(now.problems)
+    assert ({}, (), 3) == (fresh.manifests, fresh.problems, len(fresh.unseen))

@@ -75,12 +75,18 @@ class Reconvirt:
             # The first call for statistics makes a new libvirtd run each emulator, for some
             # seconds, and definitions wait for that.
             "metrics__enabled": False,
+            # Tests of pruning do not wait a minute for each.
+            "prune_grace_seconds": 1,
             **settings,
         }
         lines = (
             f"{name.replace('__', '.')} = {json.dumps(value)}\n" for name, value in values.items()
         )
         self._settings.write_text("".join(lines), encoding="utf-8")
+
+    def read_from(self, desired: Path) -> None:
+        """Read the manifests in another directory from now on."""
+        self._environment["RECONVIRT_DESIRED"] = str(desired)
 
     def admit_everything(self) -> None:
         """Let manifests name paths of other hosts, which need not be here."""

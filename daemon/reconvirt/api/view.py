@@ -28,6 +28,7 @@ _TONES = {
     Phase.FAILED: "bad",
     Phase.ELSEWHERE: "mute",
     Phase.UNMANAGED: "mute",
+    Phase.UNREADABLE: "mute",
 }
 _CONDITION_TONES = {
     Kind.RECONCILING: "busy",

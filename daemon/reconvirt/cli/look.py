@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 from reconvirt.api.answering import answer_description
 from reconvirt.api.answers import DescriptionAnswer
-from reconvirt.cli.wanted import (
-    Wanted,
-    connected,
-    find_overdrawn,
-    observe,
-    plan_one,
-    read_holds,
-    read_source,
-)
+from reconvirt.cli.wanted import Wanted, read_holds, read_source, survey
 from reconvirt.controller.config import Config
 from reconvirt.controller.desk import Description, Unknown
-from reconvirt.controller.holds import Hold
-from reconvirt.controller.outcome import Outcome, Phase, settle
+from reconvirt.controller.evaluate import find_observed
+from reconvirt.controller.outcome import Outcome
+from reconvirt.controller.prune import (
+    Facts,
+    Standing,
+    Verdict,
+    find_orphans,
+    judge_orphans,
+    stand,
+)
 from reconvirt.controller.status import Fleet, Status, StatusBook
 from reconvirt.controller.surroundings import find_hold
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.mark import read_mark
 from reconvirt.domain.observed import Observed
+from reconvirt.domain.ownership import Marked
 from reconvirt.domain.show import figures_of
 from reconvirt.domain.side_by_side import Line, lay_side_by_side
 from reconvirt.domain.xmltree import parse_xml
-from reconvirt.manifest.host import HostManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,18 @@ class Look:
         """Desired, configured and running values of one virtual server beside each other."""
         self.status(name)
         desired = self.wanted.desired.get(name)
-        return lay_side_by_side(desired, self.observed.get(name)) if desired else ()
+        if desired is None:
+            return ()
+        return lay_side_by_side(desired, find_observed(desired, self.observed))
 
     def describe(self, name: str) -> DescriptionAnswer:
         """All about one virtual server; nothing is known of what has happened to it."""
         manifest = self.wanted.snapshot.manifests.get(name)
         spec = manifest.spec if manifest else None
         return answer_description(Description(self.status(name), spec, self.lines(name), ()))
+
+
+_WITHOUT_DAEMON = "{seconds:.0f} s after the daemon has noticed it"
 
 
 def look(config: Config, name: str | None = None) -> Look:
@@ -83,54 +88,42 @@ def look(config: Config, name: str | None = None) -> Look:
     """
     wanted = read_source(config)
     chosen = {key: each for key, each in wanted.desired.items() if name in (None, key)}
-    with connected(config.connect) as hypervisor:
-        seen = observe(hypervisor, [name] if name else None)
-        observed = seen.observed
-        too_much = find_overdrawn(wanted, config, hypervisor)
-        around = (config.rules, wanted.inventory, too_much)
-        plans = {
-            key: plan_one(hypervisor, each, observed.get(key), *around)
-            for key, each in chosen.items()
-            if key not in seen.unseen
-        }
-    holds = read_holds(config)
+    # One without a manifest is found only among all.
+    found = survey(config, wanted, chosen, all_=name is None or not chosen)
+    holds, observed = read_holds(config), found.observed
     book = StatusBook()
     book.describe(
         revision=wanted.snapshot.revision, problems=wanted.snapshot.problems, connected=True
     )
-    for key, each in chosen.items():
-        hold = find_hold(holds, each)
-        if key in plans:
-            other = wanted.inventory.destination(each, observed.get(key))
-            outcome = _outcome(plans[key], observed.get(key), hold, other)
-        else:
-            outcome = Outcome(key, Phase.FAILED, seen.unseen[key], Plan(key))
+    for key, outcome in found.outcomes.items():
         manifest = wanted.snapshot.manifests[key]
         book.update(
             outcome,
             figures=figures_of(outcome.observed),
-            hold=hold,
+            hold=find_hold(holds, chosen[key]),
             manifest=str(manifest.position),
             labels=manifest.labels,
         )
-    for key, found in observed.items():
-        if key not in wanted.desired and read_mark(parse_xml(found.config)) is not None:
-            message = "its manifest is gone or refused; it is left as it is"
-            outcome = Outcome(key, Phase.UNMANAGED, message, Plan(key), observed=found)
-            book.update(outcome, figures=figures_of(found), hold=holds.get(key))
+    verdict, standings = _judge(config, wanted, observed)
+    book.describe(prune_held=verdict.reason)
+    for key, standing in standings.items():
+        if name in (None, key):
+            seen = observed[key]
+            outcome = Outcome(key, standing.phase, standing.message, Plan(key), observed=seen)
+            book.update(outcome, figures=figures_of(seen), hold=holds.get(key))
     return Look(book.fleet(), wanted, observed)
 
 
-def _outcome(
-    plan: Plan, observed: Observed | None, hold: Hold | None, other: HostManifest | None
-) -> Outcome:
-    if hold is not None:
-        message = f"left alone: {hold}"
-        return Outcome(plan.name, Phase.HELD, message, plan, observed=observed, hold=str(hold))
-    if other is not None and not plan.waiting:
-        return Outcome(plan.name, Phase.ELSEWHERE, f"it is for {other.name}", plan)
-    if plan.steps and not plan.refused:
-        fields = dict.fromkeys(change.field for step in plan.steps for change in step.changes)
-        message = f"due: {', '.join(fields) or 'record'}"
-        return Outcome(plan.name, Phase.DIFFERS, message, plan, observed=observed)
-    return Outcome(plan.name, *settle(plan), plan, observed=observed)
+def _judge(
+    config: Config, wanted: Wanted, observed: Mapping[str, Observed]
+) -> tuple[Verdict, Mapping[str, Standing]]:
+    """What the daemon would decide about those that no manifest wants."""
+    marks = {
+        key: Marked(each.uuid, mark, each.active)
+        for key, each in observed.items()
+        if (mark := read_mark(parse_xml(each.config))) is not None
+    }
+    orphans = find_orphans(marks, wanted.desired, config.origin)
+    facts = Facts(left=lambda _orphan: config.prune_grace_seconds, includes=wanted.includes)
+    verdict = judge_orphans(orphans, wanted.snapshot, facts)
+    return verdict, stand(orphans, verdict, wanted.snapshot, when=_WITHOUT_DAEMON)

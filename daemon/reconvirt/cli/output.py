@@ -29,6 +29,7 @@ STYLES = {
     Phase.FAILED: "red",
     Phase.ELSEWHERE: "dim",
     Phase.UNMANAGED: "dim",
+    Phase.UNREADABLE: "red",
 }
 
 
@@ -128,6 +129,7 @@ def plan_value(plan: Plan) -> dict[str, Any]:
         "steps": [step_value(each) for each in plan.steps],
         "waiting": [change_value(each) for each in plan.waiting],
         "refused": [change_value(each) for each in plan.refused],
+        "drifted": [change_value(each) for each in plan.drifted],
         "unlisted": [change_value(each) for each in plan.unlisted],
     }
 
@@ -141,5 +143,6 @@ def outcome_value(outcome: Outcome) -> dict[str, Any]:
         "steps": [step_value(each) for each in outcome.steps],
         "waiting": [change_value(each) for each in outcome.plan.waiting],
         "refused": [change_value(each) for each in outcome.plan.refused],
+        "drifted": [change_value(each) for each in outcome.plan.drifted],
         "unlisted": [change_value(each) for each in outcome.plan.unlisted],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,15 @@ from reconvirt.cli import options, output
 from reconvirt.cli.exact import diff_definitions
 from reconvirt.cli.exit_codes import exit_codes
 from reconvirt.cli.migrate import tell_findings
-from reconvirt.cli.wanted import (
-    connected,
-    find_overdrawn,
-    observe,
-    plan_one,
-    read_source,
-    unseen_plan,
-)
-from reconvirt.domain.changes import Change, Plan
+from reconvirt.cli.wanted import read_source, survey
+from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.domain.changes import Change
 from reconvirt.domain.effects import Effect
 from reconvirt.manifest.problem import Problem
 
 NOTHING, ERROR, CHANGES = 0, 1, 2
 
+_NOTHING_DONE = (Phase.HELD, Phase.REFUSED)
 _EFFECT_STYLES = {
     Effect.LIVE: "green",
     Effect.GUEST: "cyan",
@@ -50,7 +46,7 @@ _EFFECT_STYLES = {
 @exit_codes(
     {
         NOTHING: "nothing to do",
-        CHANGES: "changes, those that wait for the next start included",
+        CHANGES: "changes, those that wait for the next start or are only reported included",
         ERROR: "error, or something is refused, or does not answer",
     }
 )
@@ -68,26 +64,24 @@ def plan(
     config = options.read_config(config_file, desired=desired, connect=connect)
     wanted = read_source(config)
     chosen = wanted.select(names)
-    with connected(config.connect) as hypervisor:
-        seen = observe(hypervisor, chosen if names else None)
-        around = (config.rules, wanted.inventory, find_overdrawn(wanted, config, hypervisor))
-        plans = [
-            unseen_plan(name, seen.unseen[name])
-            if name in seen.unseen
-            else plan_one(hypervisor, each, seen.observed.get(name), *around)
-            for name, each in chosen.items()
-        ]
-    plans = [tell_findings(each, wanted, config.connect) for each in plans]
+    outcomes = [
+        replace(each, plan=tell_findings(each.plan, wanted, config.connect))
+        for each in survey(config, wanted, chosen, all_=not names).outcomes.values()
+    ]
     problems = wanted.snapshot.problems
-    diffs = diff_definitions(plans) if exact else {}
-    _print(plans, form, wanted.snapshot.revision, problems, diffs)
-    if problems or any(each.refused for each in plans):
+    diffs = diff_definitions(each.plan for each in outcomes) if exact else {}
+    _print(outcomes, form, wanted.snapshot.revision, problems, diffs)
+    if problems or any(_is_refused(each) for each in outcomes):
         context.exit(ERROR)
-    context.exit(NOTHING if all(each.empty for each in plans) else CHANGES)
+    context.exit(NOTHING if all(each.plan.empty for each in outcomes) else CHANGES)
+
+
+def _is_refused(each: Outcome) -> bool:
+    return bool(each.plan.refused) or each.phase in (Phase.REFUSED, Phase.FAILED)
 
 
 def _print(
-    plans: list[Plan],
+    outcomes: list[Outcome],
     form: str,
     revision: str,
     problems: Iterable[Problem],
@@ -97,29 +91,32 @@ def _print(
         output.print_json(
             {
                 "revision": revision,
-                "virtualServers": [_value(each, diffs) for each in plans],
+                "virtualServers": [_value(each, diffs) for each in outcomes],
                 "problems": output.problems_value(problems),
             }
         )
         return
     output.print_problems(problems)
     printer = output.console()
-    due = [each for each in plans if not each.empty]
-    for each in [each for each in plans if not each.empty or each.unlisted]:
+    due = [each for each in outcomes if not each.plan.empty or _is_refused(each)]
+    for each in [each for each in outcomes if each in due or each.plan.unlisted]:
         _print_plan(each, printer)
         if each.name in diffs:
             printer.print(Syntax(diffs[each.name], "diff", background_color="default"))
-    rest = len(plans) - len(due)
+    rest = len(outcomes) - len(due)
     printer.print(f"{len(due)} with changes, {rest} as wanted")
 
 
-def _value(each: Plan, diffs: Mapping[str, str]) -> dict[str, Any]:
-    value = output.plan_value(each)
+def _value(each: Outcome, diffs: Mapping[str, str]) -> dict[str, Any]:
+    value = output.plan_value(each.plan)
+    value = {**value, "phase": str(each.phase), "message": each.message}
     return {**value, "definition": diffs[each.name]} if each.name in diffs else value
 
 
-def _print_plan(each: Plan, printer: Console) -> None:
-    printer.print(f"[bold]{output.cell(each.name)}[/]")
+def _print_plan(outcome: Outcome, printer: Console) -> None:
+    each = outcome.plan
+    told = f" ({output.cell(outcome.message)})" if outcome.phase in _NOTHING_DONE else ""
+    printer.print(f"[bold]{output.cell(each.name)}[/]{told}")
     rows = output.table("STEP", "FIELD", "OLD", "NEW", "TAKES EFFECT", "REASON")
     for step in each.steps:
         verb = step.action.verb
@@ -132,10 +129,16 @@ def _print_plan(each: Plan, printer: Console) -> None:
         _add(rows.add_row, "wait", change)
     for change in each.refused:
         _add(rows.add_row, "refuse", change)
+    for change in each.reported:
+        texts = (output.cell(text) for text in (change.field, change.old, change.new))
+        rows.add_row(
+            "-", *texts, "[yellow]reported only[/]", "changed by hand; policy.drift: report"
+        )
     for change in each.unlisted:
         texts = (output.cell(text) for text in (change.field, change.old, change.new))
         rows.add_row("-", *texts, "[magenta]unlisted[/]", output.cell(change.reason))
-    printer.print(rows)
+    if rows.row_count:
+        printer.print(rows)
     printer.print()
 
 

@@ -41,4 +41,6 @@ def render(
     chosen = read_source(config).select([target])[target]
     with connected(config.connect) as hypervisor:
         resolved, _ = hypervisor.look_around(chosen, config.rules)
-        click.echo(hide_passwords(render_xml(resolved, hypervisor.observe(target))))
+        click.echo(
+            hide_passwords(render_xml(resolved, hypervisor.observe(target, chosen.expected_uuid)))
+        )

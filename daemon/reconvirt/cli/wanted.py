@@ -11,18 +11,19 @@ from typing import TypeAlias
 
 from reconvirt.cli.failure import Failure
 from reconvirt.controller.config import Config
+from reconvirt.controller.evaluate import evaluate, find_observed
 from reconvirt.controller.holds import Holds
+from reconvirt.controller.outcome import Outcome, Phase
+from reconvirt.controller.prune import Includes
 from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.source.choice import make_source
-from reconvirt.controller.source.tree import read_paths
-from reconvirt.controller.surroundings import counts_here
+from reconvirt.controller.source.tree import newest_change, read_paths
+from reconvirt.controller.surroundings import counts_here, find_hold
 from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.observed import Observed
-from reconvirt.domain.placing import NO_INVENTORY, Inventory, plan_elsewhere
-from reconvirt.domain.plan import make_plan
-from reconvirt.domain.rules import HostRules
+from reconvirt.domain.placing import NO_INVENTORY, Inventory
 from reconvirt.hypervisor.bounded_calls import CALL_SECONDS
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorError
@@ -42,11 +43,13 @@ class Wanted:
         snapshot: the manifests and what is wrong with them.
         desired: what each good one wants, by name.
         inventory: this host and the others.
+        includes: whether the manifests are of a revision or a later one; None if not known.
     """
 
     snapshot: Snapshot
     desired: Mapping[str, Desired]
     inventory: Inventory = NO_INVENTORY
+    includes: Includes = lambda _revision: None
 
     def select(self, names: Iterable[str]) -> Mapping[str, Desired]:
         """The named ones; all if none is named.
@@ -71,7 +74,8 @@ def read_source(config: Config) -> Wanted:
     """
     if config.source.git is None:
         return read_wanted(config.desired, config=config)
-    return _wanted(make_source(config).read(), config)
+    source = make_source(config)
+    return replace(_wanted(source.read(), config), includes=source.includes)
 
 
 def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
@@ -90,13 +94,15 @@ def read_wanted(*paths: Path, config: Config | None = None) -> Wanted:
             raise Failure(f"{path}: there is no such file or directory")
     strict = config is not None and not config.source.trust_writable
     files = read_paths(paths, strict=strict)
-    snapshot = assemble([load_file(each) for each in files], revision_of(files))
+    results, changed = [load_file(each) for each in files], newest_change(*paths)
+    snapshot = assemble(results, revision_of(files), time=changed)
     return _wanted(snapshot, config or Config())
 
 
 def _wanted(snapshot: Snapshot, config: Config) -> Wanted:
-    policy, source = config.policy.policy, config.source_name
-    desired = {name: desire(each, policy, source) for name, each in snapshot.manifests.items()}
+    policy = config.policy.policy
+    origin = replace(config.origin, revision=snapshot.revision, time=snapshot.time)
+    desired = {name: desire(each, policy, origin) for name, each in snapshot.manifests.items()}
     return Wanted(snapshot, desired, Inventory(config.own_host, snapshot.hosts))
 
 
@@ -127,29 +133,63 @@ def connected(uri: str, bound: float | None = CALL_SECONDS) -> Iterator[Hypervis
         hypervisor.close()
 
 
-def plan_one(
-    hypervisor: Hypervisor,
-    desired: Desired,
-    observed: Observed | None,
-    rules: HostRules,
-    inventory: Inventory = NO_INVENTORY,
-    overdrawn: Overdrawn | None = None,
-) -> Plan:
-    """What would be done now about one virtual server.
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one look at libvirt has shown.
+
+    Attributes:
+        outcomes: what is to be said of each chosen virtual server, by name.
+        observed: what libvirt has, by libvirt's names.
+    """
+
+    outcomes: Mapping[str, Outcome]
+    observed: Mapping[str, Observed]
+
+
+def survey(config: Config, wanted: Wanted, chosen: Mapping[str, Desired], *, all_: bool) -> Survey:
+    """What is to be said of virtual servers now, by the function that the daemon decides by.
 
     Args:
-        hypervisor: the connection.
-        desired: what is wanted of it.
-        observed: what libvirt has of it, or None.
-        rules: what the host allows.
-        inventory: this host and the others.
-        overdrawn: who asks for more than the host gives to all together.
+        config: the host's configuration.
+        wanted: what all manifests say.
+        chosen: those that are of interest.
+        all_: whether all domains are observed, those without a manifest included.
+
+    Raises:
+        Failure: libvirt cannot be read.
     """
-    if (elsewhere := plan_elsewhere(desired, observed, inventory)) is not None:
-        return elsewhere
-    resolved, host = hypervisor.look_around(desired, rules)
-    too_much = (overdrawn or {}).get(desired.name, ())
-    return make_plan(resolved, observed, host=replace(host, overdrawn=too_much))
+    holds = read_holds(config)
+    with connected(config.connect) as hypervisor:
+        asked = (
+            hypervisor.list_all()
+            if all_
+            else {name: each.expected_uuid for name, each in chosen.items()}
+        )
+        seen = observe_each(hypervisor, asked)
+        unseen = {asked[name]: why for name, why in seen.unseen.items()}
+        too_much = find_overdrawn(wanted, config, hypervisor)
+        outcomes: dict[str, Outcome] = {}
+        for name, desired in chosen.items():
+            why = seen.unseen.get(name) or unseen.get(desired.expected_uuid)
+            if why:
+                outcomes[name] = _unseen(name, why)
+                continue
+            resolved, host = hypervisor.look_around(desired, config.rules)
+            hold = find_hold(holds, desired)
+            outcomes[name] = evaluate(
+                resolved,
+                find_observed(desired, seen.observed),
+                replace(host, overdrawn=too_much.get(name, ())),
+                inventory=wanted.inventory,
+                hold=None if hold is None else str(hold),
+            )
+    return Survey(outcomes, seen.observed)
+
+
+def _unseen(name: str, why: str) -> Outcome:
+    """What is to be said of one that could not be observed: nothing can be done, and why."""
+    plan = Plan(name, refused=(Change("state", "unknown", None, Effect.REFUSED, why),))
+    return Outcome(name, Phase.FAILED, why, plan)
 
 
 def find_overdrawn(wanted: Wanted, config: Config, hypervisor: Hypervisor | None) -> Overdrawn:
@@ -176,9 +216,6 @@ def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Seen:
 
     Each has a time limit: one that hangs is named, and delays no other.
     """
-    return observe_each(hypervisor, hypervisor.names() if names is None else names)
-
-
-def unseen_plan(name: str, why: str) -> Plan:
-    """The plan for a virtual server that could not be observed: nothing, and why."""
-    return Plan(name, refused=(Change("state", "unknown", None, Effect.REFUSED, why),))
+    there = hypervisor.list_all()
+    chosen = there if names is None else {each: there[each] for each in names if each in there}
+    return observe_each(hypervisor, chosen)

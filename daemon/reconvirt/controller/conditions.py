@@ -72,6 +72,7 @@ REASONS = {
     Phase.DIFFERS: "Differs",
     Phase.HELD: "Held",
     Phase.UNMANAGED: "ManifestGone",
+    Phase.UNREADABLE: "ManifestNotReadable",
     Phase.ELSEWHERE: "OnAnotherHost",
     Phase.STALLED: "NoProgress",
 }

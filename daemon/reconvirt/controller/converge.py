@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from reconvirt.controller.evaluate import held
 from reconvirt.controller.guard import Call, OnHold, Outdated, Refusal
 from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase, settle
 from reconvirt.controller.prune import Orphan
 from reconvirt.controller.surroundings import Surroundings
-from reconvirt.domain.actions import Action, Define, Record, Start
+from reconvirt.domain.actions import Action, Define, Record, SetAutostart, Start
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.observed import Observed
@@ -80,6 +81,7 @@ class Convergence:
     _view: View = field(init=False)
     _taken: list[Step] = field(default_factory=list)
     _failed: dict[Action, HypervisorError] = field(default_factory=dict)
+    _blocked: dict[Action, HypervisorError] = field(default_factory=dict)
 
     def run(self) -> Outcome:
         """Take all steps that can be taken now.
@@ -162,11 +164,13 @@ class Convergence:
         return None
 
     def _refuse_to_repeat(self, step: Step) -> None:
-        """See that what was done is not due again.
+        """See that neither what was done nor what libvirt has refused is due again.
 
         Raises:
             OperationFailed: it is.
         """
+        if (error := self._blocked.get(step.action)) is not None:
+            raise OperationFailed(str(error)) from error
         if not step.asks and any(step.action == each.action for each in self._taken):
             verb = step.action.verb
             raise OperationFailed(f"{verb}: libvirt took the call, but nothing has changed")
@@ -176,26 +180,23 @@ class Convergence:
         action, memory = step.action, self._view.memory
         try:
             if step.asks:
-                memory.requests.ask(action, self.clock())
+                memory.requests.begin(action)
             self.around.on_step(self.name, action.verb)
             self.around.guard.act(self.hypervisor, self._call(action))
         except Underway:
+            memory.requests.accept(action, self.clock())
             return True
-        except Refusal:
-            if step.asks:
-                memory.requests.take_back(action)
-            raise
-        except (NotLive, Rejected) as error:
-            return self._hinder(step, error)
         except HypervisorError as error:
-            if step.asks:
-                memory.requests.take_back(action)
+            if isinstance(error, NotLive | Rejected):
+                return self._hinder(step, error)
             self._tell(step, "StepFailed", str(error), "error")
             raise
         finally:
             self.around.on_step(self.name, "")
             if isinstance(action, Start):
                 self.around.gate.leave(self.name)
+        if step.asks:
+            memory.requests.accept(action, self.clock())
         memory.note(step, self._view.plan, self.clock())
         self._tell(step, "StepAsked" if step.asks else "StepDone", "", "info")
         return True
@@ -212,24 +213,28 @@ class Convergence:
     def _refused(self, refusal: Refusal) -> Outcome:
         """What a reconcile came to in which the guard did not allow a call."""
         if isinstance(refusal, OnHold):
-            outcome = self._outcome(refusal.phase, f"left alone: {refusal}")
-            return replace(outcome, hold=str(refusal))
+            outcome = held(self.name, self._view.plan, self._view.observed, str(refusal))
+            return replace(outcome, steps=tuple(self._taken))
         return self._outcome(refusal.phase, str(refusal), again=refusal.again_after)
 
     def _hinder(self, step: Step, error: HypervisorError) -> bool:
-        """Let a live change wait that libvirt will never make: the next start brings it.
+        """Let a change of what runs wait that libvirt never makes live: the next start brings it.
+
+        Every other step has no other way than the one that libvirt has just refused.
 
         Raises:
             HypervisorError: it is no such change.
         """
         memory = self._view.memory
-        if isinstance(step.action, Define | Start) or not step.changes:
+        waits = step.in_place and step.changes and not isinstance(step.action, SetAutostart)
+        if not waits:
             self._tell(step, "StepFailed", str(error), "error")
             if isinstance(step.action, Define) and memory.desired is not None:
                 raise Rejected(_explain(error, step.action, memory.desired)) from error
             raise error
         reason = f"libvirt cannot do it while it runs: {error}"
         memory.hindrances.update({each.field: reason for each in step.changes})
+        self._blocked[step.action] = error
         self._tell(step, "MustWaitForRestart", str(error), "warning")
         return False
 

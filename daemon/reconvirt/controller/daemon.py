@@ -22,17 +22,17 @@ from reconvirt.controller.history import History
 from reconvirt.controller.holds import Holds
 from reconvirt.controller.hosts.house import House
 from reconvirt.controller.outcome import Outcome, Phase
-from reconvirt.controller.prune import Orphan, Verdict
+from reconvirt.controller.prune import Standing, Verdict
 from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.service import Service, State
 from reconvirt.controller.source.choice import make_source, name_source
+from reconvirt.controller.state_store import StateStore
 from reconvirt.controller.status import StatusBook
 from reconvirt.controller.surroundings import find_hold, surroundings_of
-from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.show import figures_of
 from reconvirt.hypervisor.link import Link
-from reconvirt.hypervisor.supervision import THREADS, Beat
+from reconvirt.hypervisor.supervision import THREADS
 from reconvirt.manifest.model import Manifest, Snapshot
 from reconvirt.manifest.problem import Problem
 from reconvirt.metrics.service import MetricsService
@@ -59,7 +59,6 @@ class Daemon:
         self._manifests: dict[str, tuple[Manifest, Desired]] = {}
         self._problems: tuple[Problem, ...] = ()
         self._revision: str | None = None
-        self._orphans: Mapping[str, Orphan] = {}
         self._history = History()
         self._book = StatusBook()
         self._holds = Holds(config.state_directory / "holds.json")
@@ -91,15 +90,22 @@ class Daemon:
                     self._history,
                     self._house.placement,
                     lambda: self._engine.wanted,
-                    lambda: self._engine.removals,
+                    lambda: self._pruner.decision,
                 ),
                 on_step=self._book.step,
                 afar=self._house.afar,
             ),
             observer=self._metrics.observer,
         )
-        self._pruner_beat = Beat()
-        self._pruner = Pruner(self._link.current, config.source_name, self._history, self._prune)
+        self._pruner = Pruner(
+            self._link.current,
+            config.origin,
+            self._history,
+            self._prune,
+            grace=config.prune_grace_seconds,
+            store=StateStore(config.state_directory),
+            includes=self._source.includes,
+        )
         self._glances = Glances(self._link.current, config.glance_seconds, self._engine.hint)
         self.desk = Desk(
             engine=self._engine,
@@ -132,6 +138,7 @@ class Daemon:
                 with self._service.stopping():
                     self._stop.set()
                     self._source.poke()
+                    self._pruner.poke()
                     self._house.stop()
                     self._engine.stop()
                     self._link.stop()
@@ -141,14 +148,19 @@ class Daemon:
                 _log.info("stopped")
 
     def _start_threads(self) -> list[threading.Thread]:
-        beat, glances = self._pruner_beat, self._glances
+        glances, pruner = self._glances, self._pruner
         return [
             THREADS.start("libvirt-link", self._link.run, self._stop, beat=self._link.beat),
             THREADS.start("source", self._follow_source, self._stop, beat=self._source.beat),
             THREADS.start(
                 "glances", lambda: glances.run(self._stop), self._stop, beat=glances.beat
             ),
-            THREADS.start("pruner", self._look_for_orphans, self._stop, beat=beat),
+            THREADS.start(
+                "pruner",
+                lambda: pruner.run(self._stop, self._resync),
+                self._stop,
+                beat=pruner.beat,
+            ),
         ]
 
     def _steer(self) -> None:
@@ -180,6 +192,8 @@ class Daemon:
         else:
             self._engine.resync = config.resync_seconds
             self._engine.admit(config.rules)
+            self._pruner.grace = config.prune_grace_seconds
+            self._pruner.poke()
             fixed = [n for n, each in settings_of(Config).items() if not each.meaning.live]
             changed = [n for n in fixed if getattr(config, n) != getattr(self._config, n)]
             if changed:
@@ -192,9 +206,8 @@ class Daemon:
         for snapshot in self._source.watch(self._stop):
             self._accept(snapshot)
 
-    def _look_for_orphans(self) -> None:
-        while not self._pruner_beat.wait(self._stop, self._engine.resync):
-            self._pruner.look()
+    def _resync(self) -> float:
+        return self._engine.resync or self._config.resync_seconds
 
     def _accept(self, snapshot: Snapshot) -> None:
         self._history.revision = snapshot.revision
@@ -203,16 +216,15 @@ class Daemon:
             if problem not in self._problems:
                 self._history.tell("", "ManifestRefused", str(problem), level="error")
         self._problems = snapshot.problems
+        origin = replace(self._config.origin, revision=snapshot.revision, time=snapshot.time)
         manifests: dict[str, tuple[Manifest, Desired]] = {}
         for name, manifest in snapshot.manifests.items():
             known = self._manifests.get(name)
             if known is not None and known[0].digest == manifest.digest:
+                # The revision stays the one from which this content was first applied.
                 manifests[name] = (manifest, replace(known[1], positions=manifest.positions))
             else:
-                manifests[name] = (
-                    manifest,
-                    desire(manifest, self._config.policy.policy, self._config.source_name),
-                )
+                manifests[name] = (manifest, desire(manifest, self._config.policy.policy, origin))
         self._fleet.accepted(snapshot)
         self._manifests = manifests
         _log.info(
@@ -224,11 +236,13 @@ class Daemon:
         )
         wanted = {name: desired for name, (_, desired) in manifests.items()}
         moved = self._house.take(snapshot.hosts)
+        # First, so that a manifest that is back cancels what is still to be done about its loss.
+        self._pruner.want(snapshot, wanted)
         self._engine.want(wanted)
         self._revision = snapshot.revision
         if moved:
             self._engine.look_at_all()
-        self._pruner.want(snapshot, wanted)
+        self._pruner.poke()
 
     def _hint(self, name: str) -> None:
         self._engine.hint(name)
@@ -237,7 +251,7 @@ class Daemon:
         # Events were missed while there was no connection.
         self._book.describe(connected=True)
         self._engine.look_at_all()
-        self._pruner.look()
+        self._pruner.poke()
 
     def _down(self) -> None:
         self._link.suspect()
@@ -247,23 +261,24 @@ class Daemon:
         _log.debug("event", virtual_server=name, kind=kind, device=device or None)
         self._metrics.heard(name, kind, managed=name in self._engine.wanted)
         self._engine.heard(name, kind, device)
+        if name not in self._engine.wanted:
+            self._pruner.poke()
 
-    def _prune(self, orphans: Mapping[str, Orphan], verdict: Verdict) -> None:
+    def _prune(self, standings: Mapping[str, Standing], verdict: Verdict) -> None:
         self._book.describe(prune_held=verdict.reason)
-        self._engine.prune(verdict.pruned)
-        for name in self._orphans.keys() - orphans.keys() - self._manifests.keys():
+        self._engine.prune(standings, verdict.pruned)
+        for name in self._book.fleet().servers.keys() - standings.keys() - self._manifests.keys():
             self._book.remove(name)
-        self._orphans = orphans
-        for name in orphans.keys() - verdict.pruned.keys():
-            held = verdict.reason if name in verdict.held else "it is left as it is"
-            message = f"its manifest is gone; {held}"
-            self._publish(Outcome(name, Phase.UNMANAGED, message, Plan(name)))
 
     def _publish(self, outcome: Outcome) -> None:
         self._fleet.settled(outcome)
         known = self._manifests.get(outcome.name)
-        if known is None and outcome.name not in self._orphans:
+        if known is None and outcome.name not in self._engine.unwanted:
+            self._pruner.poke()  # whether it is an orphan, and how it is, is found there
+            return
+        if known is None and outcome.observed is None and outcome.phase is Phase.UNMANAGED:
             self._book.remove(outcome.name)
+            self._pruner.poke()
             return
         manifest = known[0] if known else None
         delay = self._engine.delay_of(outcome.name)

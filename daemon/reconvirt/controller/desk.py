@@ -94,7 +94,7 @@ class Desk:
         desired = self._engine.wanted.get(name)
         if desired is None:
             return ()
-        return lay_side_by_side(desired, self._hypervisor().observe(name, desired.uuid))
+        return lay_side_by_side(desired, self._hypervisor().observe(name, desired.expected_uuid))
 
     def explain(self, name: str) -> str:
         """What a virtual server is waiting for, and what can be done about it; a paragraph."""

@@ -16,7 +16,7 @@ from reconvirt.controller.conditions import REASONS
 from reconvirt.controller.hosts.dependencies import Dependencies
 from reconvirt.controller.liveness import Pulse
 from reconvirt.controller.outcome import Outcome, Phase
-from reconvirt.controller.prune import Orphan
+from reconvirt.controller.prune import Orphan, Standing
 from reconvirt.controller.reconcile import REMOVAL_FAILED, Reconciler
 from reconvirt.controller.starts import StartGate
 from reconvirt.controller.surroundings import Surroundings
@@ -31,6 +31,7 @@ from reconvirt.metrics.observer import SILENT, Observer
 
 _DOWN_PAUSE = 1.0
 _ERRORS = (Phase.FAILED, Phase.STALLED)
+_WITHOUT_MANIFEST = (Phase.UNMANAGED, Phase.UNREADABLE)
 
 _log = structlog.get_logger(__name__)
 
@@ -85,6 +86,7 @@ class Engine:
             self._stopping.is_set,
         )
         self._pruned: Mapping[str, Orphan] = {}
+        self._standings: Mapping[str, Standing] = {}
         self._on_down = on_down
         self._on_outcome = on_outcome
         self._wanted: Mapping[str, Desired] = {}
@@ -101,9 +103,9 @@ class Engine:
         return self._wanted
 
     @property
-    def removals(self) -> Mapping[str, Orphan]:
-        """The orphans that may be removed now, by name."""
-        return self._pruned
+    def unwanted(self) -> Mapping[str, Standing]:
+        """The virtual servers that are ours and that no manifest in force wants, by name."""
+        return self._standings
 
     @property
     def outcomes(self) -> Mapping[str, Outcome]:
@@ -121,16 +123,18 @@ class Engine:
         if before != wanted:
             self._wake_refused("")
 
-    def prune(self, orphans: Mapping[str, Orphan]) -> None:
-        """Take over what is to be done about those whose manifests are gone."""
-        before, self._pruned = self._pruned, orphans
-        for name in sorted({*before, *orphans}):
-            if before.get(name) != orphans.get(name):
+    def prune(self, standings: Mapping[str, Standing], pruned: Mapping[str, Orphan]) -> None:
+        """Take over what is said of those that no manifest wants, and which of them are removed."""
+        before = self._pruned, self._standings
+        self._pruned, self._standings = pruned, standings
+        for name in sorted({*before[1], *standings}):
+            was = before[0].get(name), before[1].get(name)
+            if was != (pruned.get(name), standings.get(name)):
                 self.queue.add(name, Priority.CHANGE)
 
     def hint(self, name: str) -> None:
         """Something may have happened to a virtual server; others are not looked at."""
-        if name in self._wanted or name in self._pruned:
+        if name in self._wanted or name in self._standings:
             self.queue.add(name, Priority.CHANGE)
 
     def heard(self, name: str, kind: str, device: str) -> None:
@@ -149,7 +153,7 @@ class Engine:
 
     def look_at_all(self) -> None:
         """Look at every virtual server again, after whatever has changed."""
-        for name in self._wanted:
+        for name in (*self._wanted, *self._standings):
             self.queue.add(name, Priority.RESYNC)
 
     def delay_of(self, name: str) -> float | None:
@@ -196,14 +200,17 @@ class Engine:
 
     def _handle(self, name: str) -> None:
         desired, orphan = self._wanted.get(name), self._pruned.get(name)
-        if desired is None and orphan is None:
-            self._let_go(name)
-            return
+        standing = self._standings.get(name)
         try:
             if desired is not None:
                 outcome = self._reconciler.reconcile(desired)
             elif orphan is not None:
                 outcome = self._reconciler.remove(orphan)
+            elif standing is not None:
+                outcome = self._reconciler.observe(standing)
+            else:
+                self._let_go(name)
+                return
         except HypervisorDown:
             # Whoever makes the connection again has everything looked at; this is for the rest.
             self._on_down()
@@ -215,18 +222,20 @@ class Engine:
         self._on_outcome(outcome)
 
     def _let_go(self, name: str) -> None:
+        """Forget one that is none of ours any more, or is not there any more."""
         self.queue.forget(name)
         self._reconciler.forget(name)
-        message = "its manifest is gone; it is left as it is"
-        outcome = Outcome(name, Phase.UNMANAGED, message, Plan(name))
-        self._publish(outcome)
-        self._on_outcome(outcome)
         self._outcomes.pop(name, None)
+        self._on_outcome(Outcome(name, Phase.UNMANAGED, "", Plan(name)))
 
     def _publish(self, outcome: Outcome) -> None:
         before = self._outcomes.get(outcome.name)
         self._outcomes[outcome.name] = outcome
-        if before is None or (before.phase, before.message) != (outcome.phase, outcome.message):
+        # What is said of those without a manifest, the pruner has told already.
+        told = outcome.phase in _WITHOUT_MANIFEST and not outcome.steps
+        said = (outcome.phase, outcome.message)
+        differs = before is None or (before.phase, before.message) != said
+        if differs and not told:
             level = "error" if outcome.phase in _ERRORS else "info"
             reason = REASONS[outcome.phase]
             self._history.tell(outcome.name, reason, outcome.message, level=level)

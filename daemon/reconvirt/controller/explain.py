@@ -21,7 +21,7 @@ def explain(status: Status, fleet: Fleet) -> str:
 
 def _sentences(status: Status, fleet: Fleet) -> Iterator[str]:
     where = f"{status.state} ({status.reason})" if status.reason else status.state
-    yield f"{status.name} is {where}." if where else f"{status.name} is not defined yet."
+    yield f"{status.name} is {where}." if where else f"{status.name} is not defined on this host."
     if status.hold is not None:
         yield f"It is left alone: {status.hold}."
         yield f"'reconvirt release {status.name}' ends that."

@@ -17,6 +17,8 @@ from reconvirt.metrics.observer import SILENT, Observer, Result
 Migrated: TypeAlias = tuple[tuple[Migration, ...], Mapping[str, int]]
 """Migrations that go on or have ended, and how many have ended, by how."""
 
+_WITHOUT_MANIFEST = (Phase.UNMANAGED, Phase.UNREADABLE)
+
 
 class FleetView:
     """Follows manifests and outcomes.
@@ -68,7 +70,7 @@ class FleetView:
     def settled(self, outcome: Outcome) -> None:
         """A reconcile has come to this."""
         with self._lock:
-            if outcome.phase is Phase.UNMANAGED:
+            if outcome.phase in _WITHOUT_MANIFEST:
                 self._outcomes.pop(outcome.name, None)
             else:
                 self._outcomes[outcome.name] = outcome
@@ -76,7 +78,7 @@ class FleetView:
             snapshot = self._snapshot
             if snapshot is not None and not self._pending and self._all_converged(snapshot):
                 self._applied = snapshot.revision
-        if outcome.phase is Phase.UNMANAGED:
+        if outcome.phase in _WITHOUT_MANIFEST:
             self.observer.unmanaged(outcome.name)
         failed = outcome.phase is Phase.FAILED
         self.observer.reconciled(

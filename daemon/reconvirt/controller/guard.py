@@ -251,5 +251,7 @@ def _opened_storage(call: Call) -> str:
 
 
 def _identity(basis: Observed) -> Identity:
-    mark = mark_text(parse_xml(basis.config))
+    # Of one that is not persistent only what runs has metadata that can be asked for.
+    layer = basis.config if basis.persistent or basis.live is None else basis.live
+    mark = mark_text(parse_xml(layer))
     return Identity(basis.uuid, basis.name, basis.domain_id, basis.persistent, mark)

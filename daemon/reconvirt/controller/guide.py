@@ -73,9 +73,9 @@ KINDS: Mapping[Kind, Advice] = {
         "If that host is off for sure, `reconvirt host fenced HOST` on this one.",
     ),
     Kind.ORPHANED: Advice(
-        "Its manifest is gone. What its last one said of `on_removal` is done.",
-        "Bring the manifest back; or, if letting go is held since there are many, "
-        "`reconvirt approve prune`.",
+        "Its manifest is gone. What its last one said of `on_removal` is done after "
+        "`prune_grace_seconds`.",
+        "Bring the manifest back; or, if pruning is held, `reconvirt approve prune`.",
     ),
 }
 
@@ -122,6 +122,11 @@ PHASES: Mapping[Phase, Advice] = {
     ),
     Phase.HELD: Advice("It is left alone on purpose.", "See the condition `Held`."),
     Phase.UNMANAGED: Advice("Its manifest is gone.", "See the condition `Orphaned`."),
+    Phase.UNREADABLE: Advice(
+        "No manifest in force states it, and not all manifests can be read: it may have one. "
+        "Nothing is done about it.",
+        "Repair what `reconvirt get` shows as errors.",
+    ),
 }
 
 PAUSES: Mapping[str, Advice] = {

@@ -12,13 +12,18 @@ from reconvirt.domain.actions import Destroy, Save, Shutdown, Start
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.effects import Effect
-from reconvirt.domain.observed import Observed
+from reconvirt.domain.lifecycle import RUNS
+from reconvirt.domain.observed import Observed, State
 
 FUTILE_TRIES = 5
 """After so many failures with the same plan and the same observation it counts as stalled."""
 
 STALLED_SECONDS = 900.0
 """How long until what has stalled is tried again although nothing was heard of it."""
+
+
+_HEARS = (*RUNS, State.SHUTDOWN)
+"""The states in which a guest can follow a request."""
 
 
 @dataclass(slots=True)
@@ -52,8 +57,14 @@ class Memory:
     failure: tuple[Plan, Observed | None] | None = None
     failures: int = 0
 
-    def see(self, desired: Desired | None, observed: Observed | None) -> None:
-        """Forget what another start, or another manifest, makes void."""
+    def see(self, desired: Desired | None, observed: Observed | None, now: float) -> None:
+        """Forget what another start, or another manifest, makes void.
+
+        Args:
+            desired: what is wanted now; None if its manifest is gone.
+            observed: what libvirt has now; None if it has no such domain.
+            now: seconds that never go back.
+        """
         if observed is not None:
             self.uuid = observed.uuid
         domain_id = observed.domain_id if observed else None
@@ -69,6 +80,7 @@ class Memory:
             self.failure = None
         if desired is not None:
             self.requests.policy = desired.policy.shutdown
+        self.requests.see(now, runs=observed is not None and observed.state in _HEARS)
 
     def note(self, step: Step, plan: Plan, now: float) -> None:
         """Keep what later looks must know of a step that was taken."""

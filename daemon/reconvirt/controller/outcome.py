@@ -38,7 +38,9 @@ class Phase(StrEnum):
     ELSEWHERE = "on another host"
     """It is another host's."""
     UNMANAGED = "not managed"
-    """Its manifest is gone; it is left as it is."""
+    """Its manifest is gone."""
+    UNREADABLE = "manifest not readable"
+    """No manifest in force states it, and not all manifests can be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,21 @@ from dataclasses import replace
 import structlog
 
 from reconvirt.controller.converge import HUNG_SECONDS, Convergence, View
+from reconvirt.controller.evaluate import held
 from reconvirt.controller.memory import Memory
 from reconvirt.controller.outcome import Outcome, Phase
-from reconvirt.controller.prune import Orphan
+from reconvirt.controller.prune import Orphan, Standing
 from reconvirt.controller.surroundings import Surroundings
 from reconvirt.domain.actions import Start
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import Circumstances, DumpFacts, plan_removal
+from reconvirt.domain.mark import read_mark
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.placing import only_detaching, without_hotplug
 from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import HostRules
+from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError, NotResponding
 
@@ -76,7 +79,7 @@ class Reconciler:
         hypervisor = self._hypervisor()
 
         def look() -> View:
-            observed = hypervisor.observe(desired.name, desired.uuid)
+            observed = hypervisor.observe(desired.name, desired.expected_uuid)
             around = self._around
             resolved, host = hypervisor.look_around(desired, around.rules)
             memory = self._remember(desired.name, desired, observed)
@@ -92,9 +95,8 @@ class Reconciler:
             try:
                 hold = self._around.hold(desired)
                 if hold is not None:
-                    view, message = look(), f"left alone: {hold}"
-                    held = (desired.name, Phase.HELD, message, view.plan)
-                    return Outcome(*held, observed=view.observed, hold=hold)
+                    view = look()
+                    return held(desired.name, view.plan, view.observed, hold)
                 if (elsewhere := self._judge(desired, hypervisor, look)) is not None:
                     return elsewhere
                 outcome = self._converge(desired.name, look, hypervisor, desired)
@@ -122,7 +124,7 @@ class Reconciler:
         placement = self._around.placement
         if placement is None or placement.alone(desired):
             return None
-        observed = hypervisor.observe(desired.name, desired.uuid)
+        observed = hypervisor.observe(desired.name, desired.expected_uuid)
         if placement.leaves(desired, observed) and not placement.moving(desired.name):
             detached = self._detach_hotplug(desired, hypervisor, look)
             if detached is not None:
@@ -146,7 +148,10 @@ class Reconciler:
             return None
 
         def look_at_hotplug() -> View:
-            observed, memory = hypervisor.observe(desired.name, desired.uuid), look().memory
+            observed, memory = (
+                hypervisor.observe(desired.name, desired.expected_uuid),
+                look().memory,
+            )
             plan = make_plan(bare, observed, memory.hindrances)
             return View(Plan(desired.name, only_detaching(plan, desired)), observed, memory)
 
@@ -165,7 +170,7 @@ class Reconciler:
         def look() -> View:
             observed = hypervisor.observe(orphan.name)
             memory = self._remember(orphan.name, None, observed)
-            if observed is None or observed.uuid != orphan.uuid:
+            if observed is None or not _is_still(orphan, observed):
                 return View(Plan(orphan.name), observed, memory)
             asked = memory.requests.shutdown_asked(self._clock())
             plan = plan_removal(observed, orphan.mark, Circumstances(shutdown_asked=asked))
@@ -174,11 +179,28 @@ class Reconciler:
         with _bound(orphan.name):
             outcome = self._converge(orphan.name, look, hypervisor, None, orphan)
         if outcome.phase is Phase.CONVERGED:
-            done = "is undefined" if outcome.observed is None else "is shut off"
-            return replace(
-                outcome, phase=Phase.UNMANAGED, message=f"its manifest is gone; it {done}"
-            )
+            message = f"its manifest is gone; {_became(outcome.observed)}"
+            return replace(outcome, phase=Phase.UNMANAGED, message=message)
         return outcome
+
+    def observe(self, standing: Standing) -> Outcome:
+        """Read how a virtual server is that no manifest wants, and do nothing about it.
+
+        Raises:
+            HypervisorDown: the connection is lost.
+        """
+        orphan, hypervisor = standing.orphan, self._hypervisor()
+        self._forget_claims(orphan.name)
+        told = (orphan.name, standing.phase, standing.message, Plan(orphan.name))
+        try:
+            observed = hypervisor.observe(orphan.name)
+        except HypervisorDown:
+            raise
+        except HypervisorError as error:
+            return Outcome(orphan.name, Phase.FAILED, str(error), Plan(orphan.name), retry=True)
+        if observed is not None and observed.uuid != orphan.uuid:
+            observed = None
+        return Outcome(*told, observed=observed)
 
     def forget(self, name: str) -> None:
         """Remember nothing of a virtual server."""
@@ -227,7 +249,7 @@ class Reconciler:
     def _remember(self, name: str, desired: Desired | None, observed: Observed | None) -> Memory:
         """What is known of this virtual server since its last start."""
         memory = self._memories.setdefault(name, Memory())
-        memory.see(desired, observed)
+        memory.see(desired, observed, self._clock())
         return memory
 
     def _circumstances(
@@ -259,6 +281,17 @@ class Reconciler:
         return around.not_yet(desired) or (
             placement.why_not_start(desired, observed) if placement else ""
         )
+
+
+def _is_still(orphan: Orphan, observed: Observed) -> bool:
+    """Whether a domain is the orphan that was decided about, and nothing was applied since."""
+    return observed.uuid == orphan.uuid and read_mark(parse_xml(observed.config)) == orphan.mark
+
+
+def _became(observed: Observed | None) -> str:
+    if observed is None:
+        return "it is undefined"
+    return "it is shut off" if observed.state is State.SHUTOFF else "it is left as it is"
 
 
 def _bound(name: str) -> AbstractContextManager[None]:

@@ -1,7 +1,8 @@
 """What a guest has been asked for, and whether it answers.
 
 Taking a device away is not done when libvirt's call returns: the guest is asked, and an event
-tells the answer. A request is noted before the call, so that no answer comes too early for it.
+brings the answer, perhaps before the call has returned. A request counts from when libvirt has
+taken it: one that libvirt refuses never reached the guest, and nothing may follow from its silence.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ MOST_REQUESTS = 8
 class _Request:
     first_at: float
     last_at: float
-    times: int = 1
+    times: int
+
+    def put_off(self, seconds: float) -> None:
+        """The guest could not answer for so long."""
+        self.first_at += seconds
+        self.last_at += seconds
 
 
 @dataclass(slots=True)
@@ -38,6 +44,19 @@ class Requests:
     policy: ShutdownPolicy = ShutdownPolicy()  # noqa: RUF009 - it is frozen
     _made: dict[Action, _Request] = field(default_factory=dict)
     _refused: set[str] = field(default_factory=set)
+    _seen: tuple[float, bool] | None = None
+
+    def see(self, now: float, *, runs: bool) -> None:
+        """The guest was observed.
+
+        The time that it has for shutting down goes on only between two observations in both of
+        which it ran: while it is paused it hears nothing.
+        """
+        if self._seen is not None and not (runs and self._seen[1]):
+            for action, request in self._made.items():
+                if isinstance(action, Shutdown):
+                    request.put_off(now - self._seen[0])
+        self._seen = (now, runs)
 
     def may_ask(self, action: Action, now: float) -> bool:
         """Whether it is time to ask, for the first time or again."""
@@ -48,22 +67,18 @@ class Requests:
             return False
         return now - request.last_at >= self.patience(action)
 
-    def ask(self, action: Action, now: float) -> None:
-        """Note a request, before the call that makes it."""
+    def begin(self, action: Action) -> None:
+        """A call is about to be made: an answer that comes from now on is meant for it."""
         if isinstance(action, Detach):
             self._refused.discard(action.alias)
+
+    def accept(self, action: Action, now: float) -> None:
+        """libvirt has taken the request: from now on the guest has time to answer."""
         request = self._made.get(action)
         if request is None:
-            self._made[action] = _Request(now, now)
+            self._made[action] = _Request(now, now, times=1)
         else:
             request.last_at, request.times = now, request.times + 1
-
-    def take_back(self, action: Action) -> None:
-        """The call has failed: the guest was not asked."""
-        request = self._made[action]
-        request.times -= 1
-        if not request.times:
-            del self._made[action]
 
     def refuse(self, alias: str) -> None:
         """The guest has refused to release a device."""

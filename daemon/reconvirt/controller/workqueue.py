@@ -8,8 +8,6 @@ and nothing that waits. 7. After closing, what waits is not handed out any more.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -17,6 +15,7 @@ from enum import IntEnum
 from typing import Generic, TypeVar
 
 from reconvirt.controller.backoff import Backoff
+from reconvirt.controller.lazy_heap import LazyHeap
 from reconvirt.metrics.observer import SILENT, Observer
 
 Key = TypeVar("Key", bound=Hashable)
@@ -54,12 +53,10 @@ class WorkQueue(Generic[Key]):
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._changed = threading.Condition()
-        self._order = itertools.count()
-        # Heaps with entries that are skipped when the dict says otherwise.
-        self._ready: list[tuple[int, int, Key]] = []
-        self._waiting: dict[Key, Priority] = {}
-        self._later: list[tuple[float, int, Key]] = []
-        self._due: dict[Key, tuple[float, Priority]] = {}
+        # By negative priority, since the highest goes first.
+        self._ready: LazyHeap[Key, int] = LazyHeap()
+        # By the time at which they are due.
+        self._later: LazyHeap[Key, tuple[float, Priority]] = LazyHeap()
         self._working: dict[Key, float] = {}
         self._again: dict[Key, Priority] = {}
         self._failures: dict[Key, int] = {}
@@ -77,11 +74,10 @@ class WorkQueue(Generic[Key]):
             if self._closed:
                 return
             due = self._clock() + max(delay, 0.0)
-            known = self._due.get(key)
+            known = self._later.rank(key)
             if known is not None:
                 due, priority = min(due, known[0]), max(priority, known[1])
-            self._due[key] = (due, priority)
-            heapq.heappush(self._later, (due, next(self._order), key))
+            self._later.put(key, (due, priority))
             self._changed.notify()
 
     def add_rate_limited(self, key: Key) -> float:
@@ -147,12 +143,12 @@ class WorkQueue(Generic[Key]):
 
     def depth(self) -> int:
         """How many keys wait for a worker now."""
-        return len(self._waiting)
+        return len(self._ready)
 
     def delay(self, key: Key) -> float | None:
         """Seconds until a key comes by itself; None if it does not."""
         with self._changed:
-            due = self._due.get(key)
+            due = self._later.rank(key)
             return None if due is None else max(due[0] - self._clock(), 0.0)
 
     def longest_running(self) -> float:
@@ -163,32 +159,32 @@ class WorkQueue(Generic[Key]):
 
     def _add(self, key: Key, priority: Priority) -> None:
         # What was to come later comes now.
-        self._due.pop(key, None)
+        self._later.discard(key)
         if key in self._working:
             self._again[key] = max(priority, self._again.get(key, priority))
             return
-        known = self._waiting.get(key)
-        if known is None or priority > known:
-            self._waiting[key] = priority
+        known = self._ready.rank(key)
+        if known is None or priority > -known:
+            self._ready.put(key, -priority)
             self._observer.queued(key, priority.name.lower())
-            heapq.heappush(self._ready, (-priority, next(self._order), key))
             self._changed.notify()
 
     def _pop(self) -> Key | None:
-        while self._ready:
-            negative, _, key = heapq.heappop(self._ready)
-            if self._waiting.get(key) == -negative:
-                del self._waiting[key]
-                return key
-        return None
+        found = self._ready.first()
+        if found is None:
+            return None
+        _, key = found
+        self._ready.discard(key)
+        return key
 
     def _take_due(self, now: float) -> None:
-        while self._later and self._later[0][0] <= now:
-            due, _, key = heapq.heappop(self._later)
-            known = self._due.get(key)
-            if known is not None and known[0] == due:
-                self._add(key, known[1])
+        while (found := self._later.first()) is not None:
+            (due, priority), key = found
+            if due > now:
+                return
+            self._add(key, priority)
 
     def _next_times(self, end: float | None) -> list[float]:
-        times = [self._later[0][0]] if self._later else []
+        found = self._later.first()
+        times = [found[0][0]] if found else []
         return times if end is None else [*times, end]

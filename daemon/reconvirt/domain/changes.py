@@ -77,6 +77,12 @@ class Plan:
     drifted: tuple[Change, ...] = ()
 
     @property
+    def reported(self) -> tuple[Change, ...]:
+        """What has drifted and is only reported, since the policy says so."""
+        due = {change for step in self.steps for change in step.changes}
+        return tuple(change for change in self.drifted if change not in due)
+
+    @property
     def empty(self) -> bool:
-        """Whether there is nothing to do, to wait for or to complain about."""
-        return not (self.steps or self.waiting or self.refused)
+        """Whether there is nothing to do, to wait for, to report or to complain about."""
+        return not (self.steps or self.waiting or self.refused or self.reported)

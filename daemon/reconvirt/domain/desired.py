@@ -35,8 +35,9 @@ class Statement:
             as :func:`spell` has it, or "" where that is not known.
         hindered: only in the mark of what runs: why libvirt does not make a change while it runs,
             by field; it is not asked to again before the next start.
-        notes: what must be known of it when its manifest is gone: the source that it came from,
-            the wanted state, and what is to be done then.
+        notes: what must be known of it when its manifest is gone: the source and the revision that
+            it came from, uuid and name of its domain, the wanted state, and what is to be done
+            then.
     """
 
     fields: Stated
@@ -92,6 +93,14 @@ class Statement:
             raise ValueError(f"not a statement of reconvirt: {error!r}") from error
         return cls(fields, devices, pieces, pending, notes, hindered)
 
+    def same_as(self, other: Statement | None) -> bool:
+        """Whether the other one says the same, from whichever revision it comes."""
+        if other is None:
+            return False
+        return replace(self, notes=_lasting(self.notes)) == replace(
+            other, notes=_lasting(other.notes)
+        )
+
     def including(self, other: Statement) -> Statement:
         """This statement, with what only the other one has."""
         devices: dict[str, dict[str, Stated]] = {}
@@ -111,6 +120,26 @@ class Statement:
 
 
 NOTHING = Statement({}, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where manifests come from.
+
+    Attributes:
+        source: the name of their source; "" where it does not matter.
+        former: other names that it had.
+        revision: of the manifests; "" if it is not known.
+        time: of that revision, in seconds since the epoch; None if it is not known.
+    """
+
+    source: str = ""
+    former: tuple[str, ...] = ()
+    revision: str = ""
+    time: float | None = None
+
+
+NO_ORIGIN = Origin()
 
 
 def spell(value: object) -> str:
@@ -151,6 +180,7 @@ class Desired:
         host: the host that it shall be on; None if its manifest does not say.
         hosts: where it may go when that host is evacuated, the best first.
         positions: where fields stand in the manifest.
+        origin: where the manifest comes from.
     """
 
     name: str
@@ -166,6 +196,7 @@ class Desired:
     host: str | None = None
     hosts: tuple[str, ...] = ()
     positions: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
+    origin: Origin = field(default=NO_ORIGIN, compare=False, repr=False)
 
     @property
     def expected_uuid(self) -> str:
@@ -179,33 +210,44 @@ class Desired:
 
 
 SOURCE, STATE, ON_REMOVAL = "source", "state", "on_removal"
+IDENTITY_UUID, IDENTITY_NAME, TAKEN_FROM = "uuid", "name", "taken_from"
+REVISION, TIME = "revision", "time"
 """The notes in a mark."""
+
+_PASSING = frozenset({REVISION, TIME})
+
+
+def _lasting(notes: Mapping[str, str]) -> Mapping[str, str]:
+    """The notes that do not differ from one revision of the same manifest to the next."""
+    return {key: note for key, note in notes.items() if key not in _PASSING}
+
 
 HOLD = "reconvirt/hold"
 """The annotation that has a virtual server left alone; its value is the reason."""
 
 
-def desire(manifest: Manifest, defaults: Policy = NO_POLICY, source: str = "") -> Desired:
+def desire(manifest: Manifest, defaults: Policy = NO_POLICY, origin: Origin = NO_ORIGIN) -> Desired:
     """What a checked manifest wants, with the table's defaults filled in.
 
     Args:
         manifest: the manifest.
         defaults: the host's policies, for what the manifest does not state.
-        source: the name of the source that the manifest comes from.
+        origin: where the manifest comes from.
     """
     spec = _write_out(manifest.spec)
     devices = {kind.name: _devices(manifest.name, kind, spec) for kind in DEVICES}
     policy = read_policy(spec.get("policy", {}), defaults)
     state = str(spec.get("state", "running"))
+    uuid = normalise_uuid(manifest.uuid) if manifest.uuid else None
     statement = Statement(
         fill_defaults(manifest.name, FIELDS, _values(FIELDS, spec)),
         {name: listed for name, listed in devices.items() if listed},
         split_fragment(spec["xml"]) if "xml" in spec else {},
-        notes={SOURCE: source, STATE: state, ON_REMOVAL: policy.on_removal},
+        notes=_notes(manifest, uuid, state, policy, origin),
     )
     return Desired(
         manifest.name,
-        normalise_uuid(manifest.uuid) if manifest.uuid else None,
+        uuid,
         state,
         statement,
         policy,
@@ -216,7 +258,25 @@ def desire(manifest: Manifest, defaults: Policy = NO_POLICY, source: str = "") -
         host=spec.get("host"),
         hosts=tuple(spec.get("hosts", ())),
         positions=manifest.positions,
+        origin=origin,
     )
+
+
+def _notes(
+    manifest: Manifest, uuid: str | None, state: str, policy: Policy, origin: Origin
+) -> Mapping[str, str]:
+    notes = {
+        SOURCE: origin.source,
+        STATE: state,
+        ON_REMOVAL: policy.on_removal,
+        IDENTITY_UUID: uuid or derive_uuid(manifest.name),
+        IDENTITY_NAME: manifest.name,
+    }
+    if origin.revision:
+        notes[REVISION] = origin.revision
+    if origin.time is not None:
+        notes[TIME] = f"{origin.time:.3f}"
+    return notes
 
 
 def _write_out(spec: Mapping[str, Any]) -> Mapping[str, Any]:

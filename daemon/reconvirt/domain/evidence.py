@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from reconvirt.domain import actions
-from reconvirt.domain.actions import Action, Destroy, Dump, InjectNmi, Rename, Save, Shutdown
+from reconvirt.domain.actions import Action, Destroy, Dump, InjectNmi, Save, Shutdown
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.observed import Observed, State
 
@@ -109,8 +109,6 @@ def authority(
         case Dump():
             dumps = policy.crash in ("dump", "dump-and-restart")
             says = f"spec.policy.crash: {policy.crash}" if dumps else ""
-        case Rename():
-            says = "metadata.name" if desired.uuid is not None else ""
         case actions.Undefine():
             says = ""
     return says

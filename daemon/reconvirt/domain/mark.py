@@ -59,6 +59,14 @@ def write_mark(root: _Element, statement: Statement) -> None:
     etree.SubElement(metadata, _TAG, nsmap={PREFIX: NAMESPACE}).text = statement.to_json()
 
 
+def drop_mark(root: _Element) -> None:
+    """Take the mark out of a domain's XML."""
+    for old in root.findall(f"metadata/{_TAG}"):
+        parent = old.getparent()
+        if parent is not None:
+            parent.remove(old)
+
+
 def mark_element(statement: Statement) -> str:
     """The mark as ``virDomainSetMetadata`` takes it; libvirt adds the namespace."""
     element = etree.Element("applied")

@@ -11,9 +11,8 @@ from reconvirt.domain.desired import Desired
 from reconvirt.domain.devices import DEVICES
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.kinds.common import is_persistent
-from reconvirt.domain.mark import read_mark
 from reconvirt.domain.observed import Observed
-from reconvirt.domain.xmltree import parse_xml
+from reconvirt.domain.ownership import is_ours
 from reconvirt.manifest.host import HostManifest
 
 
@@ -85,6 +84,24 @@ class Inventory:
         stated = self.hosts.get(desired.host) if desired.host is not None else None
         return stated is not None and stated.evacuate
 
+    def refusal(self, desired: Desired, observed: Observed | None) -> str:
+        """Why nothing may be done about a virtual server here as its manifest is; "" if it may.
+
+        The text says what to write.
+
+        Args:
+            desired: what is wanted of it.
+            observed: what is here.
+        """
+        if unknown := self.unknown(desired):
+            # It may run there: who cannot be asked is not taken for one that has it not.
+            return f"no manifest describes {unknown}, where it shall be: it is left alone"
+        if observed is not None or not self.others:
+            return ""
+        if desired.host is None:
+            return "spec.host must say on which of the hosts it shall be"
+        return "" if self.own in self.hosts else f"no manifest describes this host, {self.own}"
+
     def _may_stay(self, desired: Desired, observed: Observed) -> bool:
         """Whether it has come here from a host that is emptied, and this is one of its others."""
         own = self.hosts.get(self.own)
@@ -118,13 +135,6 @@ def plan_elsewhere(
     how = "it is moved while it runs" if observed.active else "its definition is moved"
     change = Change("host", inventory.own, destination.name, Effect.GUEST, how)
     return Plan(desired.name, waiting=(change,))
-
-
-def is_ours(desired: Desired, observed: Observed) -> bool:
-    """Whether a virtual server is the one that is meant, not a stranger of the same name."""
-    if observed.uuid == desired.expected_uuid:
-        return True
-    return desired.uuid is None and read_mark(parse_xml(observed.config)) is not None
 
 
 def without_hotplug(desired: Desired) -> Desired:

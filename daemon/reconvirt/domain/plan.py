@@ -20,9 +20,10 @@ from reconvirt.domain.image_plan import Images, plan_images
 from reconvirt.domain.kinds.common import is_persistent
 from reconvirt.domain.kinds.disks import DISK
 from reconvirt.domain.lifecycle import NOTHING_HAPPENED, RUNS, Circumstances, plan_state
-from reconvirt.domain.mark import mark_element, read_mark, write_mark
+from reconvirt.domain.mark import drop_mark, mark_element, read_mark, write_mark
 from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.order import in_order
+from reconvirt.domain.ownership import Ownership, judge_ownership
 from reconvirt.domain.patch import empty_domain, patch
 from reconvirt.domain.resolve import keep_unresolved
 from reconvirt.domain.rules import NO_RULES, HostRules, object_to
@@ -74,8 +75,6 @@ def make_plan(
         return Plan(desired.name, refused=objections)
     if observed is None:
         return _plan_new(desired, host, objections)
-    if observed.name != desired.name:
-        return _plan_name(desired, observed)
     return _plan_existing(desired, observed, hindrances or {}, host, objections)
 
 
@@ -87,9 +86,23 @@ def _plan_existing(
     objections: tuple[Change, ...],
 ) -> Plan:
     config = parse_xml(observed.config)
-    mark = read_mark(config)
-    if strange := _strangers(desired, observed, mark):
-        return Plan(desired.name, refused=(strange,))
+    ownership = judge_ownership(desired, observed, read_mark(config))
+    if ownership.refusal is not None:
+        return Plan(desired.name, refused=(ownership.refusal,))
+    if observed.name != desired.name:
+        return _plan_name(desired, observed)
+    return _plan_ours(ownership, observed, config, hindrances, (host, objections))
+
+
+def _plan_ours(
+    ownership: Ownership,
+    observed: Observed,
+    config: _Element,
+    hindrances: Mapping[str, str],
+    around: tuple[Host, tuple[Change, ...]],
+) -> Plan:
+    host, objections = around
+    desired, mark = ownership.desired, _mark_of_config(ownership.mark, observed)
     desired = replace(desired, statement=keep_unresolved(desired.statement, desired, mark))
     differences = compare(desired.statement, mark, config, live=False)
     if refusals := [_refusal(each) for each in differences if _is_refused(each)]:
@@ -97,6 +110,8 @@ def _plan_existing(
     if desired.policy.unlisted == "detach":
         differences += tuple(find_foreign(desired.statement, mark, config))
     live = parse_xml(observed.live) if observed.live else None
+    if ownership.copied and live is not None:
+        drop_mark(live)
     target = config
     if differences:
         target = patch(config, differences, live, stated=desired.statement.fields)
@@ -109,20 +124,45 @@ def _plan_existing(
         made.take(plan_running(desired, running, hindrances, unsettled))
         _await_reboot(desired, running, made)
     _plan_images(desired, host, live, made)
+    lost = _lost_configuration(observed)
     # One that was taken over and needs no change is not written to, not even for the mark.
-    if mark is not None or differences or made.steps:
-        made.steps += _plan_config(desired.statement, observed.config, mark, target, differences)
+    if mark is not None or differences or made.steps or lost:
+        made.steps += _plan_config(
+            desired.statement, observed.config, mark, target, (differences, lost)
+        )
         if changing is not None:
-            afresh = desired.policy.drift == "report" and mark != desired.statement
+            afresh = desired.policy.drift == "report" and not desired.statement.same_as(mark)
             made.steps += record_live(
                 desired.statement, changing, unsettled, hindrances, everything=afresh
             )
     _plan_state(desired, observed, host, made)
     plan = made.plan(desired.name, _unlisted(desired, (mark, config), live))
-    if mark != desired.statement:
+    if not desired.statement.same_as(mark):
         return plan
     running_mark = read_mark(live) if live is not None else None
     return _tell_drift(plan, desired, observed, running_mark.pending if running_mark else ())
+
+
+def _mark_of_config(mark: Statement | None, observed: Observed) -> Statement | None:
+    """What was last applied to the configuration.
+
+    libvirt shows what runs as the configuration of one that is not persistent any more: what is
+    noted of what runs alone is left out.
+    """
+    if mark is None or observed.persistent:
+        return mark
+    return replace(mark, pending={}, hindered={})
+
+
+def _lost_configuration(observed: Observed) -> tuple[Change, ...]:
+    """The change that defines a running domain again whose configuration was undefined.
+
+    One that is arriving from another host gets its configuration at the end of the migration.
+    """
+    if observed.persistent or observed.job:
+        return ()
+    why = "it was undefined while it runs, and is defined again: else it is gone when it ends"
+    return (Change("definition", "transient", "persistent", Effect.LIVE, why),)
 
 
 def _can_change(desired: Desired, observed: Observed) -> bool:
@@ -135,7 +175,7 @@ def _can_change(desired: Desired, observed: Observed) -> bool:
 
 def _hindered(desired: Desired, mark: Statement | None, live: _Element) -> Mapping[str, str]:
     """What libvirt has refused to change live before; another manifest is tried anew."""
-    running = read_mark(live) if mark == desired.statement else None
+    running = read_mark(live) if desired.statement.same_as(mark) else None
     return running.hindered if running is not None else {}
 
 
@@ -202,7 +242,9 @@ def render(desired: Desired, observed: Observed | None = None) -> str:
     if observed is None:
         return print_xml(_new_domain(desired)[0])
     config = parse_xml(observed.config)
-    differences = compare(desired.statement, read_mark(config), config, live=False)
+    ownership = judge_ownership(desired, observed, read_mark(config))
+    desired = ownership.desired
+    differences = compare(desired.statement, ownership.mark, config, live=False)
     target = patch(config, differences, stated=desired.statement.fields)
     write_mark(target, desired.statement)
     return print_xml(target)
@@ -264,20 +306,6 @@ def _plan_name(desired: Desired, observed: Observed) -> Plan:
     return Plan(new, waiting=(Change("metadata.name", old, new, Effect.NEXT_START, why),))
 
 
-def _strangers(desired: Desired, observed: Observed, mark: Statement | None) -> Change | None:
-    """Why this virtual server is not ours to change, if it is not."""
-    if desired.uuid is not None and desired.uuid != observed.uuid:
-        why = "the virtual server of this name has another uuid, which cannot be changed"
-        return Change("metadata.uuid", observed.uuid, desired.uuid, Effect.REFUSED, why)
-    if mark is None and observed.uuid != desired.expected_uuid:
-        why = (
-            "a virtual server of this name exists that reconvirt did not make; to take it over, "
-            f"state metadata.uuid: {observed.uuid}, or let 'reconvirt import' write its manifest"
-        )
-        return Change("metadata.uuid", observed.uuid, None, Effect.REFUSED, why)
-    return None
-
-
 def _is_refused(difference: Difference) -> bool:
     return (
         isinstance(difference, FieldDifference) and difference.row.effects.effect is Effect.REFUSED
@@ -294,14 +322,16 @@ def _plan_config(
     base: str,
     mark: Statement | None,
     target: _Element,
-    differences: Iterable[Difference],
+    due: tuple[Iterable[Difference], tuple[Change, ...]],
 ) -> list[Step]:
     """At most one step: a define that makes all changes at once, or the mark alone."""
-    changes = tuple(make_change(each, Effect.NEXT_START, _CONFIGURED) for each in differences)
+    differences, more = due
+    made = (make_change(each, Effect.NEXT_START, _CONFIGURED) for each in differences)
+    changes = (*made, *more)
     if changes:
         write_mark(target, statement)
         return [Step(Define(print_xml(target), base), changes)]
-    if mark != statement:
+    if not statement.same_as(mark):
         return [Step(Record(mark_element(statement), live=False), ())]
     return []
 

@@ -140,7 +140,7 @@ def record_live(
     }
     hindered = {path: hindrances[path] for path in paths_of(differences) & hindrances.keys()}
     target = replace(statement.including(outstanding), pending=pending, hindered=hindered)
-    if mark == target:
+    if target.same_as(mark):
         return []
     return [Step(Record(mark_element(target), live=True), ())]
 

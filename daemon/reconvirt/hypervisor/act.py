@@ -42,6 +42,7 @@ from reconvirt.domain.actions import (
     Wake,
 )
 from reconvirt.domain.mark import NAMESPACE, PREFIX
+from reconvirt.hypervisor.errors import NotLive, OperationFailed, Rejected, translate
 from reconvirt.hypervisor.images import create_image, dac_owner, grow_image
 from reconvirt.hypervisor.observe import check_responding
 from reconvirt.hypervisor.schema_check import breaks_schema
@@ -71,6 +72,12 @@ _SHUTDOWN_MODES = {
     "agent": libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT,
     "signal": libvirt.VIR_DOMAIN_SHUTDOWN_SIGNAL,
 }
+_OTHER_WAYS = {
+    "agent": "install and start qemu-guest-agent in the guest and give it the channel "
+    "org.qemu.guest_agent.0, or state 'policy: {shutdown: {mode: default}}'",
+    "acpi": "state 'policy: {shutdown: {mode: default}}'",
+    "signal": "state 'policy: {shutdown: {mode: default}}'",
+}
 # What belongs to the guest stays; one with a saved image or snapshots is refused by libvirt.
 _UNDEFINE = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM
 _TEXTS = {
@@ -88,6 +95,7 @@ def perform(
 
     Raises:
         libvirt.libvirtError: as libvirt says.
+        HypervisorError: libvirt refuses the way in which a guest is to be asked.
         ImageError: an image could not be made or grown.
     """
     match action:
@@ -112,6 +120,26 @@ def _dump(domain: libvirt.virDomain, path: str, write: Call) -> None:
     form = libvirt.VIR_DOMAIN_CORE_DUMP_FORMAT_RAW
     write(domain.coreDumpWithFormat, unfinished, form, libvirt.VIR_DUMP_MEMORY_ONLY)
     Path(unfinished).rename(path)
+
+
+def _shut_down(domain: libvirt.virDomain, mode: str, write: Call) -> None:
+    """Ask the guest to shut down.
+
+    libvirt refuses the way itself where the guest has no agent (as an unsupported argument, or the
+    agent as unresponsive), and where the driver does not know the way (as an invalid argument).
+    """
+    try:
+        write(domain.shutdownFlags, _SHUTDOWN_MODES[mode])
+    except libvirt.libvirtError as error:
+        refusal = translate(error)
+        if mode not in _OTHER_WAYS or not isinstance(refusal, NotLive | Rejected | OperationFailed):
+            raise
+        message = (
+            f"the guest was not asked to shut down, since libvirt refuses the way that "
+            f"policy.shutdown.mode: {mode} states: {refusal}; {_OTHER_WAYS[mode]}"
+        )
+        kind = Rejected if isinstance(refusal, Rejected) else OperationFailed
+        raise kind(message) from error
 
 
 def _define(connection: libvirt.virConnect, xml: str, base: str, write: Call) -> None:
@@ -174,7 +202,7 @@ def _perform_on(  # noqa: C901, PLR0912, PLR0915 - one case an action
         case Save():
             write(domain.managedSave)
         case Shutdown(mode):
-            write(domain.shutdownFlags, _SHUTDOWN_MODES[mode])
+            _shut_down(domain, mode, write)
         case Destroy():
             write(domain.destroy)
         case InjectNmi():

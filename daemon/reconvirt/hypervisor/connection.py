@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 import libvirt
 
 from reconvirt.domain.actions import Action
-from reconvirt.domain.desired import Desired, Statement
+from reconvirt.domain.desired import Desired
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
 from reconvirt.domain.observed import Identity, Observed
+from reconvirt.domain.ownership import Marked
 from reconvirt.domain.plan import Host
 from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
 from reconvirt.domain.rules import HostRules
@@ -153,15 +154,16 @@ class Hypervisor:
         return None
 
     @bounded()
-    def names(self) -> tuple[str, ...]:
-        """The names of all virtual servers, in one call."""
+    def list_all(self) -> dict[str, str]:
+        """The uuids of all virtual servers, by name, in one call."""
         with self._call("listAllDomains") as connection:
-            return tuple(domain.name() for domain in self.read(connection.listAllDomains))
+            listed = self.read(connection.listAllDomains)
+            return {domain.name(): domain.UUIDString() for domain in listed}
 
     @bounded()
-    def marks(self) -> dict[str, tuple[str, Statement]]:
-        """uuid and mark of all virtual servers that carry one, by name."""
-        marks: dict[str, tuple[str, Statement]] = {}
+    def marks(self) -> dict[str, Marked]:
+        """All virtual servers that carry a mark, by name."""
+        marks: dict[str, Marked] = {}
         with self._call("marks") as connection:
             for domain in self.read(connection.listAllDomains):
                 try:
@@ -171,7 +173,8 @@ class Hypervisor:
                     continue
                 mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
                 if mark is not None:
-                    marks[domain.name()] = (domain.UUIDString(), mark)
+                    active = domain.ID() != _SHUT_OFF
+                    marks[domain.name()] = Marked(domain.UUIDString(), mark, active)
         return marks
 
     def glance(self) -> dict[str, tuple[Any, ...]]:

@@ -29,6 +29,7 @@ _EVENTS = {
     "device-removal-failed": libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
     "balloon-change": libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE,
     "tunable": libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE,
+    "agent-lifecycle": libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,
     "job-completed": libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED,
     "metadata-change": libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
 }

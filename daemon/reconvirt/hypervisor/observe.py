@@ -76,6 +76,9 @@ def observe_domain(domain: libvirt.virDomain, read: Read) -> Observed:
         )
     state, reason = read(domain.state)
     live = read(domain.XMLDesc, _ACTIVE) if state != libvirt.VIR_DOMAIN_SHUTOFF else None
+    persistent = bool(read(domain.isPersistent))
+    # One that is arriving from another host is not persistent yet, whatever its state.
+    asks_for_job = state == libvirt.VIR_DOMAIN_PAUSED or not persistent
     return Observed(
         domain.name(),
         domain.UUIDString(),
@@ -84,8 +87,8 @@ def observe_domain(domain: libvirt.virDomain, read: Read) -> Observed:
         read_inactive(domain, read),
         live,
         autostart,
-        job=_job(domain, read) if state == libvirt.VIR_DOMAIN_PAUSED else "",
-        persistent=bool(read(domain.isPersistent)),
+        job=_job(domain, read) if asks_for_job else "",
+        persistent=persistent,
     )
 
 
@@ -137,7 +140,7 @@ _JOBS = {
 
 
 def _job(domain: libvirt.virDomain, read: Read) -> str:
-    """What libvirt is doing with a paused virtual server.
+    """What libvirt is doing with a virtual server that is paused, or not persistent.
 
     Its reason does not tell: one that was restored from an image saved in the paused state stays
     "migrating" for ever.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from reconvirt.domain.observed import Observed
@@ -24,8 +24,8 @@ class Seen:
     """What came of observing many.
 
     Attributes:
-        observed: those that are there, by name.
-        unseen: why the others could not be observed, by name.
+        observed: those that are there, by the names that they have now.
+        unseen: why others could not be observed, by the name that they were asked for by.
     """
 
     observed: Mapping[str, Observed] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Seen:
 
 def observe_each(
     hypervisor: Hypervisor,
-    names: Iterable[str],
+    domains: Mapping[str, str],
     *,
     bound: float = OBSERVE_SECONDS,
     most_stuck: int = _MOST_STUCK,
@@ -43,14 +43,15 @@ def observe_each(
 
     Args:
         hypervisor: the connection.
-        names: theirs.
+        domains: their uuids by name, such as :meth:`Hypervisor.list_all` gives; one that has
+            another name is found by its uuid.
         bound: seconds that one may take.
         most_stuck: how many may hang before the rest is given up.
 
     Raises:
         HypervisorDown: the connection is lost.
     """
-    return _Sweep(hypervisor.observe_now, tuple(names), bound, most_stuck).run()
+    return _Sweep(hypervisor.observe_now, domains, bound, most_stuck).run()
 
 
 class _Sweep:
@@ -58,13 +59,14 @@ class _Sweep:
 
     def __init__(
         self,
-        observe: Callable[[str], Observed | None],
-        names: tuple[str, ...],
+        observe: Callable[[str, str], Observed | None],
+        domains: Mapping[str, str],
         bound: float,
         most_stuck: int,
     ) -> None:
         self._observe = observe
-        self._names = names
+        self._uuids = domains
+        self._names = tuple(domains)
         self._bound = bound
         self._most_stuck = most_stuck
         self._changed = threading.Condition()
@@ -86,8 +88,8 @@ class _Sweep:
                 self._leave_stuck()
             if self._lost is not None:
                 raise self._lost
-            order = {name: self._observed[name] for name in self._names if name in self._observed}
-            return Seen(order, dict(self._unseen))
+            found = [self._observed[name] for name in self._names if name in self._observed]
+            return Seen({each.name: each for each in found}, dict(self._unseen))
 
     def _start(self) -> None:
         self._threads += 1
@@ -115,7 +117,7 @@ class _Sweep:
             found: Observed | None = None
             why = ""
             try:
-                found = self._observe(name)
+                found = self._observe(name, self._uuids[name])
             except HypervisorDown as error:
                 with self._changed:
                     self._lost = error

@@ -12,6 +12,7 @@ from typing import get_args
 import pytest
 
 import reconvirt
+from guarded import identity
 from reconvirt.controller.guard import (
     Call,
     Guard,
@@ -45,9 +46,7 @@ from reconvirt.domain.actions import (
 )
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.evidence import EVIDENCE, authority, evidence_reference
-from reconvirt.domain.mark import mark_text
 from reconvirt.domain.observed import Identity, Observed, State
-from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.errors import HypervisorDown
 from strategies import NAME, wanted
 from virtual_servers import defined, restarted, shut_off, spec
@@ -80,11 +79,6 @@ class Libvirt:
 
     def act(self, uuid: str, action: Action) -> None:
         self.done.append((uuid, action))
-
-
-def identity(seen: Observed) -> Identity:
-    mark = mark_text(parse_xml(seen.config))
-    return Identity(seen.uuid, seen.name, seen.domain_id, seen.persistent, mark)
 
 
 def libvirt_with(seen: Observed, **more: object) -> Libvirt:

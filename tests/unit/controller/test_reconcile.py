@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from guarded import Guarded
+from reconvirt.controller.guard import Guard
 from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.reconcile import Reconciler
 from reconvirt.controller.requests import ASK_AGAIN_SECONDS, MOST_REQUESTS
 from reconvirt.controller.starts import StartGate
 from reconvirt.controller.surroundings import Surroundings
+from reconvirt.controller.write_budget import WriteBudget
 from reconvirt.domain.actions import (
     Action,
     Define,
@@ -24,8 +27,8 @@ from reconvirt.domain.actions import (
 )
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.mark import mark_text, read_mark
-from reconvirt.domain.observed import Identity, Observed
+from reconvirt.domain.mark import read_mark
+from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.plan import Host
 from reconvirt.domain.rules import HostRules
 from reconvirt.domain.xmltree import parse_xml, reach
@@ -54,7 +57,7 @@ from virtual_servers import (
 
 
 @dataclass
-class Libvirt:
+class Libvirt(Guarded):
     """A libvirt that keeps one virtual server, and does as it is told.
 
     Attributes:
@@ -76,21 +79,6 @@ class Libvirt:
 
     def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
         return desired, Host(rules=rules)
-
-    def identify(self, _uuid: str, _name: str) -> tuple[Identity, ...]:
-        if self.seen is None:
-            return ()
-        seen, mark = self.seen, mark_text(parse_xml(self.seen.config))
-        return (Identity(seen.uuid, seen.name, seen.domain_id, seen.persistent, mark),)
-
-    def read_config(self, _uuid: str) -> str:
-        return self.seen.config if self.seen else ""
-
-    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
-        return ()
-
-    def missing_sources(self, _xml: str) -> tuple[str, ...]:
-        return ()
 
     def act(self, _uuid: str, action: Action) -> None:
         self.done.append(action)
@@ -141,6 +129,7 @@ class Controller:
     def __post_init__(self) -> None:
         self.reconciler = Reconciler(
             lambda: self.libvirt,
+            Surroundings(guard=Guard(budget=WriteBudget(clock=lambda: self.now))),
             stopping=lambda: self.stopping,
             clock=lambda: self.now,
         )
@@ -299,6 +288,60 @@ class TestRequests:
 
         assert 300 // 20 == asked
         assert Phase.NO_ANSWER is outcome.phase
+
+
+FORCED = {"shutdown": {"mode": "agent", "force": True, "timeout": 30, "retry": 10}}
+
+
+class TestForce:
+    """A guest is ended by force only after requests that libvirt took, and its time for them."""
+
+    def test_requests_that_libvirt_refuses_never_lead_to_it(self) -> None:
+        """They are tried again, and told."""
+        controller = running(spec(policy=FORCED))
+        controller.libvirt.fails["shutdown"] = [OperationFailed("no agent")] * 100
+
+        for _ in range(100):
+            outcome = controller.look(spec(state="shutoff", policy=FORCED), after=20.0)
+            assert "shutdown" == controller.libvirt.verbs[-1]
+            assert "destroy" not in controller.libvirt.verbs
+
+        assert (Phase.STALLED, True) == (outcome.phase, outcome.message.startswith("no agent"))
+
+    def test_a_guest_that_was_asked_and_does_nothing_is_ended(self) -> None:
+        """When its time is over, counted from the first request that was taken."""
+        controller = running(spec(policy=FORCED))
+        at = spec(state="shutoff", policy=FORCED)
+        controller.libvirt.fails["shutdown"] = [OperationFailed("no agent")] * 3
+
+        done = []
+        for _ in range(7):
+            controller.look(at, after=10.0)
+            done += [verb for verb in controller.libvirt.verbs if verb != "record"]
+
+        # Three are refused, the next three are left unanswered.
+        assert ["shutdown"] * 6 + ["destroy"] == done[:7]
+
+    def test_while_it_is_paused_its_time_does_not_go_on(self) -> None:
+        """It is resumed, and has the rest of its time."""
+        controller = running(spec(policy=FORCED))
+        at = spec(state="shutoff", policy=FORCED)
+        controller.look(at)
+        seen = controller.libvirt.seen
+        assert seen is not None
+
+        broken = replace(seen, state=State.PAUSED, reason="I/O error")
+        controller.libvirt.seen = broken
+        outcome = controller.look(at, after=3600.0)
+        assert (Phase.REFUSED, []) == (outcome.phase, controller.libvirt.verbs)
+        controller.libvirt.seen = seen
+        controller.look(at, after=3600.0)
+
+        assert [] == controller.libvirt.verbs
+        controller.look(at, after=10.0)
+        assert ["shutdown"] == controller.libvirt.verbs
+        controller.look(at, after=20.0)
+        assert "destroy" in controller.libvirt.verbs
 
 
 class TestErrors:

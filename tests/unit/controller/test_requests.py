@@ -24,7 +24,8 @@ def asked(action: Action, times: int) -> tuple[Requests, float]:
     for number in range(times):
         now = 1000.0 + number * ASK_AGAIN_SECONDS
         assert requests.may_ask(action, now)
-        requests.ask(action, now)
+        requests.begin(action)
+        requests.accept(action, now)
     return requests, now
 
 
@@ -59,11 +60,11 @@ def test_how_often_it_is_asked_to_shut_down_says_its_policy() -> None:
     """Again after each retry, until the time is over."""
     requests = Requests(ShutdownPolicy(retry=5, timeout=60))
     shutdown = Shutdown()
-    requests.ask(shutdown, 0.0)
+    requests.accept(shutdown, 0.0)
 
     assert not requests.may_ask(shutdown, 4.0)
     assert requests.may_ask(shutdown, 5.0)
-    requests.ask(shutdown, 50.0)
+    requests.accept(shutdown, 50.0)
     assert "" == requests.complaint([step(shutdown, "state")], 59.0)
     assert not requests.may_ask(shutdown, 60.0)
     assert requests.is_silent(shutdown, 60.0)
@@ -81,11 +82,12 @@ class TestRefusal:
         assert not requests.may_ask(DETACH, now + 1e9)
 
     def test_the_event_may_come_before_the_call_returns(self) -> None:
-        """The request is noted before the call, so the answer finds it."""
+        """It is an answer to this request all the same."""
         requests = Requests()
-        requests.ask(DETACH, 0.0)
-
+        requests.begin(DETACH)
         requests.refuse(DETACH.alias)
+
+        requests.accept(DETACH, 0.0)
 
         assert not requests.may_ask(DETACH, 100.0)
 
@@ -95,7 +97,8 @@ class TestRefusal:
         requests.refuse(DETACH.alias)
 
         assert requests.may_ask(DETACH, 0.0)
-        requests.ask(DETACH, 0.0)
+        requests.begin(DETACH)
+        requests.accept(DETACH, 0.0)
         assert not requests.is_refused(DETACH)
 
     def test_only_devices_are_refused(self) -> None:
@@ -109,21 +112,73 @@ class TestRefusal:
 
 
 class TestFailedCalls:
-    def test_a_call_that_failed_was_no_request(self) -> None:
-        """The guest knows nothing of it."""
-        requests, now = asked(DETACH, 1)
+    """One that libvirt did not take was no request: the guest knows nothing of it."""
 
-        requests.take_back(DETACH)
+    def test_it_may_be_made_again_at_once(self) -> None:
+        requests = Requests()
 
-        assert requests.may_ask(DETACH, now)
+        requests.begin(DETACH)
 
-    def test_those_before_it_are_still_counted(self) -> None:
+        assert requests.may_ask(DETACH, 0.0)
+
+    def test_it_does_not_count(self) -> None:
         """Seven requests and a failed one are seven."""
-        requests, now = asked(DETACH, MOST_REQUESTS)
+        requests, now = asked(DETACH, MOST_REQUESTS - 1)
 
-        requests.take_back(DETACH)
+        requests.begin(DETACH)
 
         assert not requests.is_silent(DETACH, now + ASK_AGAIN_SECONDS)
+        assert requests.may_ask(DETACH, now + ASK_AGAIN_SECONDS)
+
+    def test_it_starts_no_clock_and_resets_none(self) -> None:
+        """What a guest is ended for by force after a while is its silence, and nothing else."""
+        requests = Requests(ShutdownPolicy(retry=5, timeout=60))
+        requests.begin(Shutdown())
+        assert requests.shutdown_asked(1000.0) is None
+
+        requests.accept(Shutdown(), 1000.0)
+        requests.begin(Shutdown())
+
+        assert 10.0 == requests.shutdown_asked(1010.0)
+        assert requests.may_ask(Shutdown(), 1005.0)
+        assert not requests.may_ask(Shutdown(), 1004.0)
+
+
+class TestPauses:
+    """A paused guest hears nothing: the time for its shutdown does not go on."""
+
+    def test_time_counts_between_looks_at_a_running_guest(self) -> None:
+        requests = Requests()
+        requests.see(0.0, runs=True)
+        requests.accept(Shutdown(), 0.0)
+        requests.see(10.0, runs=True)
+        assert 10.0 == requests.shutdown_asked(10.0)
+
+        requests.see(20.0, runs=False)
+        requests.see(100.0, runs=False)
+        assert 10.0 == requests.shutdown_asked(100.0)
+        requests.see(200.0, runs=True)
+        assert 10.0 == requests.shutdown_asked(200.0)
+
+        requests.see(215.0, runs=True)
+        assert 25.0 == requests.shutdown_asked(215.0)
+
+    def test_it_is_not_asked_again_before_it_has_had_its_time(self) -> None:
+        requests = Requests(ShutdownPolicy(retry=20))
+        requests.see(0.0, runs=True)
+        requests.accept(Shutdown(), 0.0)
+        requests.see(5.0, runs=False)
+        requests.see(500.0, runs=True)
+
+        assert not requests.may_ask(Shutdown(), 519.0)
+        assert requests.may_ask(Shutdown(), 520.0)
+
+    def test_devices_are_asked_for_all_the_same(self) -> None:
+        """Some are released without the guest's help."""
+        requests, now = asked(DETACH, 1)
+        requests.see(now, runs=False)
+        requests.see(now + ASK_AGAIN_SECONDS, runs=False)
+
         assert requests.may_ask(DETACH, now + ASK_AGAIN_SECONDS)
 
 
@@ -150,7 +205,7 @@ class TestComplaint:
     def test_a_refusal_is_told_at_once(self) -> None:
         """Beside what it has not answered."""
         requests, now = asked(MEMORY, MOST_REQUESTS)
-        requests.ask(DETACH, now)
+        requests.accept(DETACH, now)
         requests.refuse(DETACH.alias)
 
         said = requests.complaint(
@@ -165,7 +220,7 @@ class TestComplaint:
     def test_one_that_may_still_answer_is_hope(self) -> None:
         """Others that will not are told with it later."""
         requests, now = asked(DETACH, MOST_REQUESTS)
-        requests.ask(MEMORY, now)
+        requests.accept(MEMORY, now)
 
         steps = [step(DETACH, "d"), step(MEMORY, "m")]
 

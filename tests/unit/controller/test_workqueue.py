@@ -97,6 +97,40 @@ def test_an_add_now_makes_up_for_one_that_was_to_come(queue: WorkQueue[str], clo
     assert take(queue) is None
 
 
+def test_a_resync_that_is_put_off_again_and_again_leaves_nothing_behind(
+    queue: WorkQueue[str], clock: Clock
+) -> None:
+    names = [f"vs{number}" for number in range(100)]
+    for second in range(100):
+        clock.now = float(second)
+        for name in names:
+            queue.add(name, Priority.RESYNC)
+            queue.add(name, Priority.CHANGE)
+            key = take(queue)
+            assert key is not None
+            queue.add_after(key, 86400.0)
+            queue.done(key)
+
+    assert 300 > queue._later.size
+    assert 20 > queue._ready.size
+    clock.now += 2 * 86400.0
+    assert names == [take(queue) for _ in names]
+    assert take(queue) is None
+
+
+def test_a_key_that_was_raised_and_taken_does_not_jump_the_queue_afterwards(
+    queue: WorkQueue[str],
+) -> None:
+    queue.add("a", Priority.RESYNC)
+    queue.add("a", Priority.CHANGE)
+    take(queue)
+    queue.done("a")
+    queue.add("b", Priority.RESYNC)
+    queue.add("a", Priority.RESYNC)
+
+    assert ["b", "a"] == [take(queue), take(queue)]
+
+
 def test_failures_wait_longer_each_time_until_forgotten(queue: WorkQueue[str]) -> None:
     delays = [queue.add_rate_limited("a") for _ in range(12)]
     queue.forget("a")
@@ -255,6 +289,12 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def what_waits_is_counted(self) -> None:
         assert len(self.waiting) == self.queue.depth()
+
+    @invariant()
+    def the_heaps_are_bounded_by_the_keys(self) -> None:
+        assert self.queue._ready.size <= 2 * len(self.waiting) + 16
+        # Keys that have become due are moved by the next call of get.
+        assert self.queue._later.size <= 2 * len(self.due) + 16
 
 
 TestModel = Model.TestCase

@@ -28,7 +28,7 @@ class Libvirt:
     errors: dict[str, Exception] = field(default_factory=dict)
     free: threading.Event = field(default_factory=threading.Event)
 
-    def observe_now(self, name: str) -> Observed | None:
+    def observe_now(self, name: str, _uuid: str) -> Observed | None:
         if name in self.hung:
             self.free.wait(LONG)
         if name in self.errors:
@@ -37,7 +37,8 @@ class Libvirt:
 
 
 def sweep(libvirt: Any, names: list[str] | None = None, **limits: Any) -> Any:
-    return observe_each(libvirt, names or libvirt.names, **{"bound": 0.3, **limits})
+    domains = {name: f"uuid-{name}" for name in names or libvirt.names}
+    return observe_each(libvirt, domains, **{"bound": 0.3, **limits})
 
 
 def test_all_are_observed_in_their_order() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconvirt.manifest.identity import derive_uuid
 from reconvirt.manifest.load import Loader, assemble, load_file, revision_of
 from reconvirt.manifest.model import FileResult, Manifest, Snapshot, SourceFile
 from strategies import specs
@@ -277,6 +279,66 @@ class TestSnapshot:
         now = snapshot(broken, one=text("b"))
 
         assert (["a"], ["b"]) == (list(broken.manifests), list(now.manifests))
+
+    @pytest.mark.parametrize("content", [b"", b"\n", b"# nothing\n", b"---\n", b"null\n", b"~"])
+    def test_a_file_without_a_document_removes_nothing(self, content: bytes) -> None:
+        """It was emptied by accident, or is not written yet: that is told at its beginning."""
+        before = snapshot(one=text("a"), two=text("b"))
+
+        now = assemble([load(content, "one"), load(text("b"), "two")], "r", before)
+
+        assert (["a", "b"], {"a"}) == (list(now.manifests), now.retained)
+        assert [("one:1:1", "")] == [(str(each.position), each.field) for each in now.problems]
+        assert "has no document" in now.problems[0].message
+        assert not now.complete
+
+    def test_a_document_may_be_taken_out_of_a_file(self) -> None:
+        """That is a removal, as long as there is another one."""
+        before = snapshot(one=f"{text('a')}---\n{text('b')}")
+
+        now = snapshot(before, one=f"{text('a')}---\n")
+
+        assert (["a"], True) == (list(now.manifests), now.complete)
+
+    @pytest.mark.parametrize("spelled", [str.lower, str.upper])
+    def test_a_uuid_that_is_derived_from_another_name(self, spelled: Callable[[str], str]) -> None:
+        """Both places are told, and neither is in force."""
+        made = snapshot(one=text("a"), two=text("b", spelled(derive_uuid("a"))))
+
+        assert [] == list(made.manifests)
+        assert ["one:1:1", "two:1:1"] == [str(each.position) for each in made.problems]
+        assert ["metadata.uuid"] * 2 == [each.field for each in made.problems]
+        assert "(derived from the name) stands also at two:1:1" in made.problems[0].message
+
+    def test_a_newcomer_does_not_get_the_uuid_of_what_stays_in_force(self) -> None:
+        """Neither the one nor the other changes."""
+        before = snapshot(one=text("a"), two=text("b"))
+
+        now = snapshot(before, one="a: [", two=text("b", derive_uuid("a")))
+
+        assert before.manifests == now.manifests
+        assert "two:1:1" in {str(each.position) for each in now.problems}
+        assert "'a'" not in now.problems[1].message
+        assert "that of a, whose last good version (one:1:1) stays" in now.problems[1].message
+
+    def test_what_is_below_a_directory_that_cannot_be_read_stays_in_force(self) -> None:
+        """Its manifests are not gone."""
+        before = snapshot(**{"top/a.yaml": text("a"), "topmost.yaml": text("b")})
+
+        now = snapshot(before, top=None)
+
+        assert (["a"], {"a"}) == (list(now.manifests), now.retained)
+
+    def test_a_closed_place_is_a_problem_only_if_manifests_were_in_it(self) -> None:
+        """Otherwise it is noted: what may be in it is not gone."""
+        closed = load_file(SourceFile("top", None, "it is a link", closed=True))
+        before = snapshot(**{"top/a.yaml": text("a")})
+
+        now, fresh = assemble([closed], "r", before), assemble([closed], "r")
+
+        assert (["a"], ()) == (list(now.manifests), now.unseen)
+        assert "stay in force" in now.problems[0].message
+        assert ((), ("top: it is a link",)) == (fresh.problems, fresh.unseen)
 
     def test_a_manifest_may_move_to_another_file(self) -> None:
         """It is the same then."""

@@ -14,6 +14,7 @@ from reconvirt.controller.config.metrics import MetricsSection
 from reconvirt.controller.config.policies import PolicySettings
 from reconvirt.controller.config.settings import section, setting
 from reconvirt.controller.config.source import SourceSettings
+from reconvirt.domain.desired import Origin
 from reconvirt.domain.rules import HostRules
 
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
@@ -134,6 +135,21 @@ class Config:
         pattern=r"[A-Za-z0-9_.-]+",
         examples=("desired",),
     )
+    former_source_names: tuple[str, ...] = setting(
+        (),
+        about="what this source was called before; virtual servers that came from these names are "
+        "its own",
+        pattern=r"[A-Za-z0-9_.-]+",
+        examples=("staging",),
+    )
+    prune_grace_seconds: float = setting(
+        60.0,
+        about="for how long a manifest must be gone before its virtual server is shut down or "
+        "undefined, if `on_removal` says so",
+        least=0,
+        unit=_SECONDS,
+        live=True,
+    )
     most_starts: int = setting(
         4, about="how many virtual servers are started at a time", least=1, most=256
     )
@@ -169,6 +185,11 @@ class Config:
     metrics: MetricsSection = section(MetricsSection, about="how metrics are collected and served")
     socket: SocketSettings = section(SocketSettings, about="the daemon's local socket")
     page: PageSettings = section(PageSettings, about="where the status page is served")
+
+    @property
+    def origin(self) -> Origin:
+        """The source of manifests, of no particular revision."""
+        return Origin(self.source_name, self.former_source_names)
 
     @property
     def own_host(self) -> str:

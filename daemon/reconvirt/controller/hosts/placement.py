@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from reconvirt.controller.evaluate import stranded
 from reconvirt.controller.hosts.claims import ASKING, FREE, Claim, Claims
 from reconvirt.controller.hosts.migrations import Migrations
 from reconvirt.controller.hosts.move import ARRIVING, End
@@ -13,7 +14,8 @@ from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.lifecycle import RUNS
 from reconvirt.domain.observed import Observed, State
-from reconvirt.domain.placing import Inventory, is_ours, plan_elsewhere
+from reconvirt.domain.ownership import is_ours
+from reconvirt.domain.placing import Inventory, plan_elsewhere
 
 _ASK_AGAIN_SECONDS = 30.0
 
@@ -51,10 +53,7 @@ class Placement:
     def told(self, desired: Desired, outcome: Outcome) -> Outcome:
         """What a look came to, with what other hosts have to do with it."""
         outcome = replace(outcome, other_host=self._holders.get(desired.name, ""))
-        stranded = self._inventory().stranded(desired)
-        if stranded and outcome.phase in (Phase.CONVERGED, Phase.WAITING_FOR_RESTART):
-            return replace(outcome, phase=Phase.REFUSED, message=stranded)
-        return outcome
+        return stranded(outcome, self._inventory().stranded(desired))
 
     def leaves(self, desired: Desired, observed: Observed | None) -> bool:
         """Whether a virtual server is here and shall be on another host."""
@@ -87,10 +86,8 @@ class Placement:
         self._holders.pop(desired.name, None)
         missed = desired.name in self._missed
         self._missed.discard(desired.name)
-        if unknown := inventory.unknown(desired):
-            # It may run there: who cannot be asked is not taken for one that has it not.
-            message = f"no manifest describes {unknown}, where it shall be: it is left alone"
-            return self._outcome(desired, observed, message, phase=Phase.REFUSED)
+        if refusal := inventory.refusal(desired, observed):
+            return self._outcome(desired, observed, refusal, phase=Phase.REFUSED)
         elsewhere = plan_elsewhere(desired, observed, inventory)
         if elsewhere is not None:
             return self._elsewhere(desired, observed, elsewhere)
@@ -134,12 +131,6 @@ class Placement:
             inventory: this host and the others.
             missed: whether the others had it not when they were last asked.
         """
-        if desired.host is None:
-            message = "spec.host must say on which of the hosts it shall be"
-            return self._outcome(desired, None, message, phase=Phase.REFUSED)
-        if inventory.own not in inventory.hosts:
-            message = f"no manifest describes this host, {inventory.own}"
-            return self._outcome(desired, None, message, phase=Phase.REFUSED)
         if not inventory.evacuates(desired):
             return self._unless_free(desired, None, "define")
         claim = self._ask(desired.name, desired.expected_uuid, "define")

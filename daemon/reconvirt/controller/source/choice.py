@@ -22,6 +22,9 @@ class Source(Protocol):
     def read(self) -> Snapshot:
         """The manifests now; what cannot be read leaves in force what was there before."""
 
+    def includes(self, revision: str) -> bool | None:
+        """Whether the manifests in force are of this revision or a later one; None: not known."""
+
     def poke(self) -> None:
         """Have the source looked at now."""
 

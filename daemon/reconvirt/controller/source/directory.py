@@ -19,9 +19,9 @@ from watchdog.observers import Observer
 
 from reconvirt.controller.liveness import Beat
 from reconvirt.controller.source.tree import Signature, Unstable, read_stable_tree, sign_tree
-from reconvirt.manifest.load import Loader, assemble, revision_of
-from reconvirt.manifest.model import FileResult, Snapshot, differs
-from reconvirt.manifest.problem import Position, Problem, shown_path
+from reconvirt.manifest.load import Loader, assemble, failed, revision_of
+from reconvirt.manifest.model import Snapshot, differs
+from reconvirt.manifest.problem import shown_path
 
 _LONGEST_DEBOUNCE = 2.0
 _ROOT_CHECK = 1.0
@@ -61,17 +61,18 @@ class DirectorySource:
     def read(self) -> Snapshot:
         """The manifests now; what cannot be read leaves in force what was there before."""
         try:
-            files = read_stable_tree(self._root, strict=self._strict)
+            files, changed = read_stable_tree(self._root, strict=self._strict)
         except Unstable as error:
-            problem = Problem(Position(shown_path(self._root), 1, 1), "", str(error))
-            results, revision = (*self._all_unreadable(), _failed(problem)), ""
+            broken = failed(shown_path(self._root), str(error))
+            self._snapshot = assemble([broken], "", self._snapshot)
         else:
             results, revision = self._loader.load(files), revision_of(files)
-            root = shown_path(self._root)
-            if any(file.content is None and file.path == root for file in files):
-                results = (*results, *self._all_unreadable())
-        self._snapshot = assemble(results, revision, self._snapshot)
+            self._snapshot = assemble(results, revision, self._snapshot, changed)
         return self._snapshot
+
+    def includes(self, revision: str) -> bool | None:
+        """Whether the manifests in force are of this revision; of another one nothing is known."""
+        return True if self._snapshot and self._snapshot.revision == revision else None
 
     def poke(self) -> None:
         """Have the directory looked at now."""
@@ -119,18 +120,6 @@ class DirectorySource:
             if not self._hint.wait(self._debounce):
                 break
         self._poked = False
-
-    def _all_unreadable(self) -> tuple[FileResult, ...]:
-        """Every file that was read before, as one that cannot be read now."""
-        before = self._snapshot or Snapshot({}, (), "")
-        files = {each.position.file for each in before.manifests.values()}
-        files |= {each.position.file for each in before.hosts.values()}
-        problem = "its directory cannot be read; its last good version stays in force"
-        return tuple(_failed(Problem(Position(path, 1, 1), "", problem)) for path in sorted(files))
-
-
-def _failed(problem: Problem) -> FileResult:
-    return FileResult(problem.position.file, (), (problem,))
 
 
 class _Watch(FileSystemEventHandler):

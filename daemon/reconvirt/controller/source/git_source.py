@@ -20,6 +20,8 @@ from reconvirt.controller.source.git import Git, GitFailed
 from reconvirt.controller.source.git_tree import (
     check_signature,
     check_writers,
+    commit_time,
+    is_ancestor,
     read_commit,
     read_files,
     ref_of,
@@ -84,6 +86,14 @@ class GitSource:
             self._attempted = ""
         return self._last
 
+    def includes(self, revision: str) -> bool | None:
+        """Whether the commit in force is that of this revision or a later one; None: not known."""
+        commit, last = revision.partition("/")[0], self._last
+        now = last.revision.partition("/")[0] if last is not None else ""
+        if not now or not commit.isalnum():
+            return None
+        return True if commit == now else is_ancestor(self._git, commit, now)
+
     def poke(self) -> None:
         """Have the repository looked at now."""
         self._hint.set()
@@ -128,7 +138,8 @@ class GitSource:
     def _load(self, commit: str) -> Snapshot:
         check_signature(self._git, commit)
         files = read_files(self._git, commit)
-        return assemble(self._loader.load(files), f"{commit}/{revision_of(files)}")
+        revision, time_of = f"{commit}/{revision_of(files)}", commit_time(self._git, commit)
+        return assemble(self._loader.load(files), revision, self._good, time_of)
 
     def _refuse(self, problems: list[Problem] | tuple[Problem, ...]) -> Snapshot:
         """The last good snapshot, with what is wrong with the one that would follow it."""

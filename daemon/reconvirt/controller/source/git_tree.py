@@ -14,7 +14,9 @@ from reconvirt.manifest.problem import shown_path
 FETCHED = "refs/reconvirt/"
 """Where ``reconvirt sync`` keeps what it has fetched, out of the way of branches."""
 
-_SUBMODULE = "commit"
+_SUBMODULE, _LINK = b"commit", b"120000"
+_TOO_LARGE = f"larger than {MOST_BYTES // 1024} KiB"
+_LINK_WORDS = "it is a link to a directory, or leads nowhere, and is not followed"
 
 
 def ref_of(settings: GitSettings) -> str:
@@ -51,6 +53,28 @@ def read_commit(git: Git) -> str:
         fetch = "; 'reconvirt sync' fetches it" if git.settings.remote else ""
         raise GitFailed(f"there is no commit at {ref}{fetch}") from failed
     return found.decode().strip()
+
+
+def commit_time(git: Git, commit: str) -> float:
+    """When a commit was made, in seconds since the epoch.
+
+    Raises:
+        GitFailed: there is no such commit.
+    """
+    return float(git("show", "--no-patch", "--format=%ct", "--end-of-options", commit).strip())
+
+
+def is_ancestor(git: Git, commit: str, descendant: str) -> bool | None:
+    """Whether a commit is in the history of another one; None if it is not in the repository."""
+    try:
+        git("cat-file", "-e", f"{commit}^{{commit}}")
+    except GitFailed:
+        return None
+    try:
+        git("merge-base", "--is-ancestor", commit, descendant)
+    except GitFailed as failed:
+        return False if "merge-base: 1" in str(failed) else None
+    return True
 
 
 def check_writers(repository: Path) -> None:
@@ -92,8 +116,8 @@ def check_signature(git: Git, commit: str) -> None:
 def read_files(git: Git, commit: str) -> tuple[SourceFile, ...]:
     """All manifests of a commit below the directory of the settings, sorted.
 
-    Hidden files and folders are left out, and so are submodules. Symbolic links are followed
-    within the commit.
+    Hidden files and folders are left out. Submodules, and links to what is no file, are closed
+    places. Symbolic links to files are followed within the commit.
 
     Raises:
         GitFailed: the commit has no such directory, or cannot be read.
@@ -104,7 +128,8 @@ def read_files(git: Git, commit: str) -> tuple[SourceFile, ...]:
         listed = git("ls-tree", "-r", "-z", "--full-tree", folder_of(git.settings, commit))
     except GitFailed as failed:
         raise GitFailed(f"it has no directory {folder}: {failed}") from failed
-    paths = sorted(path for path in map(_manifest_path, listed.split(b"\0")) if path)
+    entries = dict(map(_entry, listed.split(b"\0")))
+    paths = sorted(path for path, closed in entries.items() if path and not closed)
     good = [each for each in paths if "\n" not in each]
     root = git.settings.repository
     contents = _read_blobs(git, [f"{commit}:{inside}{each}" for each in good])
@@ -114,21 +139,41 @@ def read_files(git: Git, commit: str) -> tuple[SourceFile, ...]:
     ]
     broken = "its name has a line break"
     files += [
-        SourceFile(shown_path(root / folder / each), None, broken)
-        for each in paths
-        if each not in good
+        SourceFile(shown_path(root / folder / e), None, broken) for e in paths if e not in good
+    ]
+    closed = sorted(path for path, why in entries.items() if why and "\n" not in path)
+    links = [each for each in closed if entries[each] == _LINK_WORDS]
+    leads_on = _find_files(git, [f"{commit}:{inside}{each}" for each in links])
+    files += [
+        SourceFile(shown_path(root / folder / path), None, entries[path], closed=True)
+        for path in closed
+        if f"{commit}:{inside}{path}" not in leads_on
     ]
     return tuple(files)
 
 
-def _manifest_path(line: bytes) -> str:
-    """The path in a line of ``ls-tree``; "" for what is no manifest."""
+def _entry(line: bytes) -> tuple[str, str]:
+    """The path in a line of ``ls-tree``, and why it is a closed place; no path for the rest."""
     about, _, name = line.partition(b"\t")
     path = name.decode("utf-8", "surrogateescape")
     parts = path.split("/")
-    if not is_manifest(parts[-1]) or any(part.startswith(".") for part in parts):
-        return ""
-    return "" if about.split()[1] == _SUBMODULE.encode() else path
+    if not path or any(part.startswith(".") for part in parts):
+        return "", ""
+    mode, kind, _ = about.split()
+    if kind == _SUBMODULE:
+        return path, "it is a submodule, and not read"
+    if mode == _LINK and not is_manifest(parts[-1]):
+        return path, _LINK_WORDS
+    return path if is_manifest(parts[-1]) else "", ""
+
+
+def _find_files(git: Git, links: list[str]) -> set[str]:
+    """Those of the links that lead to files."""
+    return {
+        name
+        for name, (_, problem) in zip(links, _read_blobs(git, links), strict=True)
+        if problem in ("", _TOO_LARGE)
+    }
 
 
 def _read_blobs(git: Git, names: list[str]) -> list[tuple[bytes | None, str]]:
@@ -153,7 +198,7 @@ def _read_blobs(git: Git, names: list[str]) -> list[tuple[bytes | None, str]]:
         elif words[1] != b"blob":
             problems[name] = "it is not a regular file"
         elif int(words[2]) > MOST_BYTES:
-            problems[name] = f"larger than {MOST_BYTES // 1024} KiB"
+            problems[name] = _TOO_LARGE
     contents: dict[str, bytes] = {}
     sound = [name for name in names if name not in problems]
     rest = batch("--batch", sound) if sound else b""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +21,10 @@ _TRIES = 5
 
 Signature: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
 """Path, inode, size, mtime and ctime of each file: another signature, another content."""
+
+
+_LINK = "it is a link to a directory, or leads nowhere, and is not followed"
+_FOLDER = "it has a manifest's name, and is a directory"
 
 
 class Unstable(Exception):
@@ -40,35 +47,55 @@ def read_paths(paths: Iterable[Path], *, strict: bool = False) -> tuple[SourceFi
     return tuple(files.values())
 
 
-def read_stable_tree(root: Path, *, strict: bool = False) -> tuple[SourceFile, ...]:
-    """All files of a directory as they were together at one moment.
+def newest_change(*paths: Path) -> float | None:
+    """When a manifest or a directory of the paths was changed last, in seconds since the epoch.
+
+    Never later than now: a date in the future would make everything after it look old.
+
+    Returns:
+        The time with milliseconds; None if nothing can be seen.
+    """
+    times: list[float] = []
+    for path in paths:
+        folders = (Path(folder) for folder, *_ in _list_visible(path, lambda _error: None))
+        for place in (path, *folders, *(each.path for each in _walk(path))):
+            with contextlib.suppress(OSError, RuntimeError):
+                times.append(place.stat().st_mtime)
+    return round(min(max(times), time.time()), 3) if times else None
+
+
+def read_stable_tree(
+    root: Path, *, strict: bool = False
+) -> tuple[tuple[SourceFile, ...], float | None]:
+    """All files of a directory as they were together at one moment, and its newest change.
 
     Raises:
         Unstable: the directory did not hold still.
     """
     for _ in range(_TRIES):
         before = sign_tree(root)
-        files = read_tree(root, strict=strict)
+        files, changed = read_tree(root, strict=strict), newest_change(root)
         if sign_tree(root) == before:
-            return files
+            return files, changed
     raise Unstable(f"{shown_path(root)} changed while it was being read, {_TRIES} times in a row")
 
 
 def read_tree(root: Path, *, strict: bool = False) -> tuple[SourceFile, ...]:
     """All manifests below a directory, sorted; hidden files and folders are left out.
 
-    What cannot be read, the directory itself included, is a file with a problem: nobody may
-    conclude that the manifests in it are gone.
+    What cannot be read, the directory itself included, is a file with a problem, and a link to a
+    directory is a closed place: the manifests in it are not gone.
 
     Args:
         root: the directory.
         strict: whether files are refused that others than their owner can write to, or replace.
     """
     files: list[SourceFile] = []
-    for path, trouble in _walk(root):
-        problem = trouble or (_replaceable(path, root) if strict else "")
+    for found in _walk(root):
+        path = found.path
+        problem = found.problem or (_replaceable(path, root) if strict else "")
         if problem:
-            files.append(SourceFile(shown_path(path), None, problem))
+            files.append(SourceFile(shown_path(path), None, problem, closed=found.closed))
         else:
             files.append(_read_file(path, root, strict=strict))
     return tuple(files)
@@ -85,9 +112,10 @@ def who_else_writes(path: Path) -> str | None:
 def sign_tree(root: Path) -> Signature:
     """What tells one state of a directory from another without reading its files."""
     signature = []
-    for path, _problem in _walk(root):
+    for each in _walk(root):
+        path = each.path
         try:
-            found = path.stat()
+            found = path.lstat() if each.closed else path.stat()
         except (OSError, RuntimeError) as error:
             signature.append((str(path), -1, getattr(error, "errno", 0) or 0, 0, 0))
             continue
@@ -101,28 +129,65 @@ def is_manifest(name: str) -> bool:
     return name.endswith(_SUFFIXES) and not name.startswith(".")
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, str]]:
-    """The manifests below a directory and, with a problem, what cannot be listed."""
-    problems: list[tuple[Path, str]] = []
-    # No recursion: somebody may have made more levels than Python can go down.
-    waiting = [root]
+def _list_visible(
+    root: Path, on_error: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each directory that is not hidden, with what is in it.
+
+    Without recursion: a directory may have more levels than Python can go down. Symbolic links to
+    directories are not followed: they could lead round in circles.
+    """
+    waiting = [str(root)]
     while waiting:
         folder = waiting.pop()
+        folders: list[str] = []
+        names: list[str] = []
+        below: list[str] = []
         try:
             with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda each: each.name)
-        except (OSError, RuntimeError) as error:
-            problems.append((folder, _words(error)))
+                for entry in found:
+                    if not _is_folder(entry):
+                        names.append(entry.name)
+                    elif not entry.name.startswith("."):
+                        folders.append(entry.name)
+                        below += [] if entry.is_symlink() else [entry.path]
+        except OSError as error:
+            error.filename = folder
+            on_error(error)
             continue
-        folders = []
-        for entry in entries:
-            if _is_folder(entry):
-                # Symbolic links to directories are not followed: they could lead round in circles.
-                if not entry.name.startswith(".") and not entry.is_symlink():
-                    folders.append(folder / entry.name)
-            elif is_manifest(entry.name):
-                yield folder / entry.name, ""
-        waiting += reversed(folders)
+        yield folder, sorted(folders), names
+        waiting += sorted(below, reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A manifest; or, with a problem, what cannot be listed; or a closed place."""
+
+    path: Path
+    problem: str = ""
+    closed: bool = False
+
+
+def _walk(root: Path) -> Iterator[_Found]:
+    """The manifests below a directory, and what else may have manifests in it."""
+    problems: list[_Found] = []
+
+    def on_error(error: OSError) -> None:
+        problems.append(_Found(Path(error.filename), _words(error)))
+
+    for folder, folders, names in _list_visible(root, on_error):
+        for name in sorted(names):
+            path = Path(folder, name)
+            if is_manifest(name):
+                yield _Found(path)
+            elif not name.startswith(".") and path.is_symlink() and not path.is_file():
+                yield _Found(path, _LINK, closed=True)
+        for name in folders:
+            path = Path(folder, name)
+            if path.is_symlink():
+                yield _Found(path, _LINK, closed=True)
+            elif is_manifest(name):
+                yield _Found(path, _FOLDER, closed=True)
     yield from problems
 
 

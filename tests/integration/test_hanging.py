@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import threading
 import time
@@ -200,3 +201,26 @@ def test_apply_keeps_its_timeout_while_a_qemu_hangs(
         took = time.monotonic() - began
     assert "failed" == found["phase"]
     assert took < 60
+
+
+def test_no_input_ends_the_source_or_the_output(
+    host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name
+) -> None:
+    """A directory that is a link to itself for a while, and a bad file whose name is no UTF-8."""
+    name = unique_name()
+    desired.manifest(name, state="shutoff")
+    with reconvirt.run() as daemon:
+        wait_until(lambda: state(host, name), LONG, "it to be defined")
+        kept = desired.path.with_name("kept")
+        desired.path.rename(kept)
+        desired.path.symlink_to(desired.path)
+        wait_until(lambda: "round in a circle" in reconvirt("get"), LONG, "the link to be told")
+        desired.path.unlink()
+        kept.rename(desired.path)
+        Path(os.fsdecode(os.fsencode(desired.path) + b"/\xff.yaml")).write_bytes(b"{")
+        wait_until(lambda: r"\xff.yaml" in reconvirt("get"), LONG, "the bad file to be told")
+        assert r"\xff.yaml" in json.dumps(reconvirt.json("get")).replace(r"\\", "\\")
+        assert r"\xff.yaml" in json.dumps(reconvirt.plan(status=1)).replace(r"\\", "\\")
+        desired.manifest(name, state="shutoff", vcpu={"maximum": 3, "current": 1})
+        wait_until(lambda: maximum(host, name) == "3", LONG, "a changed manifest to be taken over")
+        assert [] == daemon.logged("unexpected error, please report it")

@@ -29,7 +29,8 @@ from reconvirt.controller.source.tree import read_tree
 from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.plan import make_plan, render
 from reconvirt.hypervisor.connection import Hypervisor
-from reconvirt.hypervisor.events import open_connection
+from reconvirt.hypervisor.events import open_raw
+from reconvirt.hypervisor.sweep import observe_each
 from reconvirt.manifest.load import Loader, assemble, revision_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -115,7 +116,7 @@ def apply(hypervisor: Hypervisor, wanted: Mapping[str, Desired]) -> None:
 
 def plan(hypervisor: Hypervisor, wanted: Mapping[str, Desired]) -> None:
     """What 'reconvirt plan' does after it has read the manifests."""
-    observed = hypervisor.observe_all()
+    observed = observe_each(hypervisor, hypervisor.list_all()).observed
     if not all(make_plan(each, observed[name]).empty for name, each in wanted.items()):
         sys.exit("the plan is not empty")
 
@@ -132,7 +133,7 @@ def read_manifests(directory: Path, loader: Loader) -> dict[str, Desired]:
 def measure(uri: str, directory: Path, rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Pairs of seconds, reconvirt's and the bare calls', by what was measured."""
     configure("console", sys.stderr, "critical")
-    hypervisor, connection = Hypervisor(uri), open_connection(uri)
+    hypervisor, connection = Hypervisor(uri), open_raw(uri)
     pairs: dict[str, list[tuple[float, float]]] = {"first apply": [], "no-op plan": []}
     pairs |= {"reading changed manifests": [], "reading unchanged manifests": []}
     try:

@@ -30,7 +30,7 @@ import libvirt
 from prometheus_client import CollectorRegistry
 
 from reconvirt.controller.logs import configure
-from reconvirt.hypervisor.events import open_connection
+from reconvirt.hypervisor.events import open_raw
 from reconvirt.hypervisor.stats import StatisticsConnection
 from reconvirt.metrics.collector import Collector
 from reconvirt.metrics.endpoint import Endpoint
@@ -112,7 +112,7 @@ def scrape(address: str) -> bytes:
 
 def populate(host: LibvirtHost, defined: int, running: int) -> list[str]:
     """Define virtual servers and start some of them, and the names of those."""
-    connection, bridge, started = open_connection(host.uri), host.bridge(), []
+    connection, bridge, started = open_raw(host.uri), host.bridge(), []
     for number in range(defined):
         name = host.unique_name("bench")
         image = host.image(name, "16M") if number < running else host.images / name
@@ -126,7 +126,7 @@ def populate(host: LibvirtHost, defined: int, running: int) -> list[str]:
 
 def measure(host: LibvirtHost, rounds: int, scrapes: int) -> dict[str, list[tuple[float, float]]]:
     """Pairs of seconds, the other's and ours, by what was measured."""
-    connection = open_connection(host.uri)
+    connection = open_raw(host.uri)
     collector = Collector(lambda: StatisticsConnection(host.uri), timeout=60)
     registry = CollectorRegistry()
     registry.register(Ages(collector))

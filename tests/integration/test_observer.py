@@ -247,6 +247,7 @@ def test_a_test_fails_by_what_was_seen(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert "1 passed, 1 error" in done.stdout
+    assert 1 == done.returncode
+    assert "ERROR at teardown of test_passes_by_itself" in done.stdout
     assert "a law was broken during the test" in done.stdout
     assert "its guest has ended: process" in done.stdout

@@ -23,6 +23,7 @@ from testbed import (
     verbs,
     wait_until,
 )
+from testbed.observer import Law, Observer
 
 Name = Callable[..., str]
 LONG = 120.0
@@ -338,8 +339,7 @@ class TestInUse:
 
         def start(element: str) -> str:
             name = unique_name("other")
-            xml = domain_xml(name, guest, host.console_log(name))
-            host.define(xml.replace("</devices>", f"{element}</devices>"))
+            host.define(domain_xml(name, guest, host.console_log(name), devices=element))
             host.virsh("start", "--paused", name)
             return name
 
@@ -457,3 +457,69 @@ class TestInUse:
         assert [] == found["virtualServers"]
         assert {"spec.devices.disks[0].source.file"} == {p["field"] for p in found["problems"]}
         assert 2 == len(found["problems"])
+
+
+# libvirt's usual setting: QEMU has a /dev of its own, which libvirt makes from the host's. Nothing
+# may be mounted below that, so libvirtd gets a /dev here that has nodes and no more.
+_OWN_DEVICES = """
+set -e
+mkdir -p {new}
+mount -t tmpfs tmpfs {new}
+mkdir {new}/pts {new}/shm
+for each in null zero full random urandom tty ptmx loop-control {loop}; do
+  if [ -e /dev/$each ]; then cp -a /dev/$each {new}/; fi
+done
+umount -R -l /dev || true
+mount --move {new} /dev
+mount -t devpts devpts /dev/pts -o newinstance,ptmxmode=666,mode=620
+rm -f /dev/ptmx
+ln -s pts/ptmx /dev/ptmx
+"""
+_DEVICES = ", ".join(
+    f'"/dev/{each}"' for each in ("null", "full", "zero", "random", "urandom", "ptmx")
+)
+
+
+@pytest.mark.libvirt
+@pytest.mark.usefixtures("host")
+def test_one_block_device_where_each_qemu_has_a_dev_of_its_own(
+    tmp_path: Path, observer: Observer
+) -> None:
+    """QEMU's locks do not meet there, and two guests would run on one disk."""
+    with LibvirtHost.take() as own:
+        guest = Guest.build_into(own.directory / "guest")
+        loop = own.loop(own.image("lun.raw", kind="raw"))
+        script = _OWN_DEVICES.format(new=own.directory / "dev", loop=loop.name)
+        subprocess.run(own.inside("sh", "-c", script), check=True, capture_output=True)
+        settings = own.directory / "etc" / "qemu.conf"
+        text = settings.read_text(encoding="utf-8")
+        text = text.replace("namespaces = []", 'namespaces = [ "mount" ]')
+        settings.write_text(f"{text}cgroup_device_acl = [ {_DEVICES} ]\n", encoding="utf-8")
+        own.restart_libvirtd()
+        (tmp_path / "desired").mkdir()
+        desired = Desired(tmp_path / "desired", own, guest)
+        reconvirt = Reconvirt(own, desired.path, tmp_path)
+        element = (
+            f"<disk type='block'><driver name='qemu' type='raw'/><source dev='{loop}'/>"
+            "<target dev='vda' bus='virtio'/></disk>"
+        )
+        others = own.unique_name("other"), own.unique_name("other")
+        name = own.unique_name("third")
+        for each in others:
+            observer.expect(Law.WRITERS, each, because="it shows that QEMU does not keep it")
+        for other in others:
+            own.define(domain_xml(other, guest, own.console_log(other), devices=element))
+            own.virsh("start", "--paused", other)
+        both = {state(own, other) for other in others}
+        own.virsh("destroy", others[1])
+        desired.manifest(name, devices={"disks": [block_disk(loop, "vda")]})
+
+        refused = reconvirt.apply(status=1)["virtualServers"][0]
+        own.virsh("destroy", others[0])
+        allowed = reconvirt.apply()
+
+        assert {"paused"} == both
+        assert others[0] in refused["message"]
+        assert str(loop) in refused["message"]
+        assert ["start"] == verbs(allowed)
+        own.destroy_everything()

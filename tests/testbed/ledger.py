@@ -104,13 +104,19 @@ class Stated:
 
 @dataclass(slots=True)
 class Ledger:
-    """All that was asked for since it was cleared."""
+    """All that was asked for since it was cleared.
 
+    Attributes:
+        open: whether it is kept: outside tests with real guests nobody asks.
+        pids: the QEMU processes, and the names of their virtual servers.
+    """
+
+    open: bool = False
+    pids: dict[int, str] = field(default_factory=dict)
     _asks: list[Ask] = field(default_factory=list)
     _edits: list[Edit] = field(default_factory=list)
     _running: dict[str, tuple[float, list[str]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    pids: dict[int, str] = field(default_factory=dict)  # of QEMU processes: their guests
 
     def clear(self) -> None:
         """Forget everything: another test begins."""
@@ -204,7 +210,7 @@ def read_stated(path: Path) -> Stated:
         servers = [each for each in documents if each["kind"] == "VirtualServer"]
         names = frozenset(str(each["metadata"]["name"]) for each in servers)
         ending = frozenset(str(each["metadata"]["name"]) for each in servers if _may_end(each))
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
         return Stated()
     return Stated(bool(documents), names, ending, others=bool(kinds - {"VirtualServer", "Host"}))
 
@@ -219,13 +225,13 @@ _listening = threading.local()
 
 
 def listen() -> None:
-    """Keep the ledger from now on."""
+    """Keep the ledger from now on, whenever it is open."""
     sys.addaudithook(_hear)
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     handler = _HANDLERS.get(event)
-    if handler is None or getattr(_listening, "busy", False):
+    if handler is None or not LEDGER.open or getattr(_listening, "busy", False):
         return
     _listening.busy = True  # what is read here is no event
     try:

@@ -267,10 +267,12 @@ class Observer:
 
     def __enter__(self) -> Self:
         LEDGER.clear()
+        LEDGER.open = True
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        LEDGER.open = False
         self._stop.set()
         self._thread.join()
 

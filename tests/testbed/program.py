@@ -124,6 +124,17 @@ class Reconvirt:
         """The environment of all commands."""
         return dict(self._environment)
 
+    def exit_code(self, *arguments: str) -> int:
+        """How a command ends; below 0 if a signal ended it."""
+        return subprocess.run(
+            [*self._program, *arguments],
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=300,
+            check=False,
+        ).returncode
+
     def json(self, *arguments: str, status: int = 0) -> Any:
         """The JSON output of a command."""
         return json.loads(self(*arguments, "-o", "json", status=status))

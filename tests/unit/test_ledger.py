@@ -45,7 +45,9 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
     made = Bed(tmp_path / "bed")
     HOSTS.append(made)
     LEDGER.clear()
+    LEDGER.open = True
     yield made
+    LEDGER.open = False
     HOSTS.remove(made)
 
 
@@ -181,7 +183,9 @@ class TestFiles:
             remove(folder / "a.yaml")
             assert asked()
 
-    @pytest.mark.parametrize("text", ["", "# nothing\n", "kind: [", "kind: VirtualServer\n"])
+    @pytest.mark.parametrize(
+        "text", ["", "# nothing\n", "kind: [", "[" * 5000, "kind: VirtualServer\n"]
+    )
     def test_a_broken_one(self, bed: Bed, tmp_path: Path, text: str) -> None:
         """It changes nothing, so nothing is asked for."""
         path = tmp_path / "a.yaml"

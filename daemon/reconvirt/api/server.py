@@ -27,8 +27,10 @@ from reconvirt.api.sockets import UnixListener, listen_on_loopback
 from reconvirt.api.streams import Streams
 from reconvirt.controller.config import Config
 from reconvirt.controller.desk import Desk
+from reconvirt.hypervisor.supervision import THREADS, Beat
 
 _END_SECONDS = 3
+_BEAT_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -51,16 +53,15 @@ class Server:
         self._listener: UnixListener | None = None
         self._servers: list[tuple[uvicorn.Server, socket.socket]] = []
         self._thread: threading.Thread | None = None
+        self._beat = Beat()
         self.page_url = ""
 
     def __enter__(self) -> Self:
         # It says in passing what is of no interest to administrators.
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        self._open_interface()
-        self._open_page()
+        self._open()
         if self._servers:
-            self._thread = threading.Thread(target=self._run, name="api", daemon=True)
-            self._thread.start()
+            self._thread = THREADS.start("api", self._run, self._stop, beat=self._beat)
         return self
 
     def __exit__(
@@ -76,6 +77,10 @@ class Server:
             self._thread.join(2 * _END_SECONDS)
         if self._listener is not None:
             self._listener.close()
+
+    def _open(self) -> None:
+        self._open_interface()
+        self._open_page()
 
     def _open_interface(self) -> None:
         path = self._config.socket.path
@@ -119,10 +124,26 @@ class Server:
         self._servers.append((uvicorn.Server(config), opened))
 
     def _run(self) -> None:
+        """Serve until the end; what was opened is opened again if it was served before."""
+        if not self._servers:
+            self._open()
         try:
             asyncio.run(self._serve())
-        except Exception:  # noqa: BLE001 - the daemon goes on with its work
-            _log.exception("unexpected end of interface and page, please report it")
+        finally:
+            for _, opened in self._servers:
+                opened.close()
+            self._servers.clear()
 
     async def _serve(self) -> None:
-        await asyncio.gather(*(server.serve(sockets=[opened]) for server, opened in self._servers))
+        alive = asyncio.create_task(self._live())
+        try:
+            serving = [server.serve(sockets=[opened]) for server, opened in self._servers]
+            await asyncio.gather(*serving)
+        finally:
+            alive.cancel()
+
+    async def _live(self) -> None:
+        """Give signs of life, as long as the loop goes round."""
+        while True:
+            self._beat()
+            await asyncio.sleep(_BEAT_SECONDS)

@@ -33,6 +33,7 @@ from reconvirt.hypervisor.connection import Calls, Hypervisor
 from reconvirt.manifest.problem import Problem
 
 CONVERGED, FAILED, WAITING = 0, 1, 3
+_PATIENCE = 2.0  # seconds for a call in hand, when the time is up
 _UNDERWAY = (Phase.WAITING_FOR_GUEST, Phase.WAITING)
 
 
@@ -80,7 +81,10 @@ def apply(
     began = time.monotonic()
     revision, problems = wanted.snapshot.revision, wanted.snapshot.problems
     try:
-        with connected(config.connect) as hypervisor, sole_writer(config, hypervisor, "apply"):
+        with (
+            connected(config.connect, bound=None) as hypervisor,
+            sole_writer(config, hypervisor, "apply"),
+        ):
             outcomes: Sequence[Mapping[str, Any]] = [
                 output.outcome_value(each)
                 for each in _converge(hypervisor, chosen, config, timeout, form=form, wanted=wanted)
@@ -164,7 +168,7 @@ def _converge(
                     break
                 changed.wait(left)
         house.stop()
-        engine.stop()
+        engine.stop(_PATIENCE)
         images.flush()
     missing = [name for name in chosen if name not in settled]
     return [settled[name] for name in chosen if name in settled] + [

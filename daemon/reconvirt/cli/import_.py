@@ -57,15 +57,18 @@ def import_command(
         raise click.UsageError("name virtual servers, or say --all")
     config = options.read_config(config_file, connect=connect)
     with connected(config.connect) as hypervisor:
-        observed = observe(hypervisor, None if everything else names)
-    if missing := [name for name in names if name not in observed]:
+        seen = observe(hypervisor, None if everything else names)
+    known = {*seen.observed, *seen.unseen}
+    if missing := [name for name in names if name not in known]:
         raise Failure(f"libvirt at {config.connect} has no virtual server {', '.join(missing)}")
     if folder is not None:
         _make(folder)
-    written, problems = _import_all(observed, folder, addresses=addresses)
+    for name, why in sorted(seen.unseen.items()):
+        click.echo(f"reconvirt: {name}: not imported: {why}", err=True)
+    written, problems = _import_all(seen.observed, folder, addresses=addresses)
     if folder is not None:
         click.echo(f"{written} manifests written to {folder}", err=True)
-    context.exit(PROBLEMS if problems else DONE)
+    context.exit(PROBLEMS if problems or seen.unseen else DONE)
 
 
 def _make(folder: Path) -> None:

@@ -61,11 +61,11 @@ class Look:
 
     def lines(self, name: str) -> tuple[Line, ...]:
         """Desired, configured and running values of one virtual server beside each other."""
-        self.status(name)
+        status = self.status(name)
         desired = self.wanted.desired.get(name)
         if desired is None:
             return ()
-        return lay_side_by_side(desired, find_observed(desired, self.observed))
+        return lay_side_by_side(desired, find_observed(desired, self.observed), status.overlays)
 
     def describe(self, name: str) -> DescriptionAnswer:
         """All about one virtual server; nothing is known of what has happened to it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import traceback
 
 import click
 
@@ -12,6 +12,7 @@ from reconvirt.cli.completion import completion
 from reconvirt.cli.config import config
 from reconvirt.cli.describe import describe
 from reconvirt.cli.diff import diff
+from reconvirt.cli.ending import end
 from reconvirt.cli.events import events
 from reconvirt.cli.exits import exits
 from reconvirt.cli.failure import Failure
@@ -54,17 +55,28 @@ for command in _COMMANDS:
 
 def main() -> None:
     """Run the program; the exit codes are told in each command's help."""
+    end(_run())
+
+
+def _run() -> int:
+    """The exit code of the command."""
     try:
-        sys.exit(reconvirt.main(prog_name="reconvirt", standalone_mode=False))
+        code = reconvirt.main(prog_name="reconvirt", standalone_mode=False)
     except click.Abort:
-        sys.exit(130)
+        return 130
     except click.UsageError as error:
         error.show()
         # Not 2: that means "changes" to those who run 'plan'.
-        sys.exit(1)
+        return 1
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except Failure as error:
         click.echo(f"reconvirt: {error}", err=True)
-        sys.exit(1)
+        return 1
+    except SystemExit as leaving:
+        code = leaving.code
+    except Exception:  # noqa: BLE001 - whatever it is, the end is in good order
+        traceback.print_exc()
+        return 1
+    return code if isinstance(code, int) else 0

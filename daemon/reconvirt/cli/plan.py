@@ -47,7 +47,7 @@ _EFFECT_STYLES = {
     {
         NOTHING: "nothing to do",
         CHANGES: "changes, those that wait for the next start or are only reported included",
-        ERROR: "error, or something is refused",
+        ERROR: "error, or something is refused, or does not answer",
     }
 )
 def plan(
@@ -77,7 +77,7 @@ def plan(
 
 
 def _is_refused(each: Outcome) -> bool:
-    return bool(each.plan.refused) or each.phase is Phase.REFUSED
+    return bool(each.plan.refused) or each.phase in (Phase.REFUSED, Phase.FAILED)
 
 
 def _print(

@@ -15,20 +15,23 @@ from reconvirt.controller.config import Config
 from reconvirt.controller.evaluate import evaluate, find_observed
 from reconvirt.controller.hosts.known_hosts import KnownHosts
 from reconvirt.controller.image_record import ImageRecord
-from reconvirt.controller.outcome import Outcome
+from reconvirt.controller.outcome import Outcome, Phase
 from reconvirt.controller.prune import Includes
 from reconvirt.controller.shares import overdrawn
 from reconvirt.controller.source.choice import make_source
 from reconvirt.controller.source.tree import newest_change, read_paths
 from reconvirt.controller.state_store import Document, Unreadable
 from reconvirt.controller.surroundings import counts_here, find_hold
-from reconvirt.domain.changes import Change
+from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.desired import Desired, desire
+from reconvirt.domain.effects import Effect
 from reconvirt.domain.image_plan import Images, KnownImages
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.placing import NO_INVENTORY, Inventory
+from reconvirt.hypervisor.bounded_calls import CALL_SECONDS
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.hypervisor.sweep import Seen, observe_each
 from reconvirt.manifest.host import HostManifest
 from reconvirt.manifest.load import assemble, load_file, revision_of
 from reconvirt.manifest.model import FileResult, Snapshot
@@ -137,14 +140,18 @@ def _knows_others(config: Config) -> bool:
 
 
 @contextmanager
-def connected(uri: str) -> Iterator[Hypervisor]:
+def connected(uri: str, bound: float | None = CALL_SECONDS) -> Iterator[Hypervisor]:
     """A connection to libvirt for one command.
+
+    Args:
+        uri: where libvirt is.
+        bound: seconds that a call may take; None where the command has a time limit of its own.
 
     Raises:
         Failure: it cannot be made, or libvirt fails inside the block.
     """
     try:
-        hypervisor = Hypervisor(uri)
+        hypervisor = Hypervisor(uri, bound=bound)
     except HypervisorError as error:
         raise Failure(
             f"cannot connect to libvirt at {uri}: {error}\n"
@@ -206,16 +213,26 @@ def survey(config: Config, wanted: Wanted, chosen: Mapping[str, Desired], *, all
     """
     holds = read_holds(config)
     with connected(config.connect) as hypervisor:
-        observed = hypervisor.observe_all() if all_ else _observe(hypervisor, chosen.values())
+        asked = (
+            hypervisor.list_all()
+            if all_
+            else {name: each.expected_uuid for name, each in chosen.items()}
+        )
+        seen = observe_each(hypervisor, asked)
+        unseen = {asked[name]: why for name, why in seen.unseen.items()}
         too_much = find_overdrawn(wanted, config, hypervisor)
         outcomes: dict[str, Outcome] = {}
         for name, desired in chosen.items():
+            why = seen.unseen.get(name) or unseen.get(desired.expected_uuid)
+            if why:
+                outcomes[name] = _unseen(name, why)
+                continue
             resolved, host = hypervisor.look_around(desired, config.rules)
-            seen = find_observed(desired, observed)
-            hold = find_hold(holds, desired, seen)
+            observed_now = find_observed(desired, seen.observed)
+            hold = find_hold(holds, desired, observed_now)
             outcomes[name] = evaluate(
                 resolved,
-                seen,
+                observed_now,
                 replace(
                     host,
                     overdrawn=too_much.get(name, ()),
@@ -224,12 +241,13 @@ def survey(config: Config, wanted: Wanted, chosen: Mapping[str, Desired], *, all
                 inventory=wanted.inventory,
                 hold=None if hold is None else str(hold),
             )
-    return Survey(outcomes, observed)
+    return Survey(outcomes, seen.observed)
 
 
-def _observe(hypervisor: Hypervisor, chosen: Iterable[Desired]) -> Mapping[str, Observed]:
-    found = (hypervisor.observe(each.name, each.expected_uuid) for each in chosen)
-    return {each.name: each for each in found if each is not None}
+def _unseen(name: str, why: str) -> Outcome:
+    """What is to be said of one that could not be observed: nothing can be done, and why."""
+    plan = Plan(name, refused=(Change("state", "unknown", None, Effect.REFUSED, why),))
+    return Outcome(name, Phase.FAILED, why, plan)
 
 
 def find_overdrawn(wanted: Wanted, config: Config, hypervisor: Hypervisor | None) -> Overdrawn:
@@ -253,9 +271,11 @@ def read_known_images(config: Config, images: Images) -> KnownImages:
     return ImageRecord(store_of(config)).known(images)
 
 
-def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Mapping[str, Observed]:
-    """The named virtual servers that are there; all if ``names`` is None."""
-    if names is None:
-        return hypervisor.observe_all()
-    found = {name: hypervisor.observe(name) for name in names}
-    return {name: each for name, each in found.items() if each is not None}
+def observe(hypervisor: Hypervisor, names: Iterable[str] | None) -> Seen:
+    """The named virtual servers that are there; all if ``names`` is None.
+
+    Each has a time limit: one that hangs is named, and delays no other.
+    """
+    there = hypervisor.list_all()
+    chosen = there if names is None else {each: there[each] for each in names if each in there}
+    return observe_each(hypervisor, chosen)

@@ -22,6 +22,7 @@ from reconvirt.hypervisor.errors import (
     HypervisorDown,
     HypervisorError,
     NotLive,
+    NotResponding,
     OperationFailed,
     Rejected,
     Underway,
@@ -32,6 +33,9 @@ _MOST_STEPS = 256
 _MOST_OUTDATED = 5
 RECHECK_SECONDS = 30.0
 """When it is seen again whether storage is there, or free, of which no event tells."""
+
+HUNG_SECONDS = 10.0
+"""After how many seconds one whose QEMU hangs is seen to again: no event says that it answers."""
 
 _log = structlog.get_logger(__name__)
 
@@ -246,6 +250,8 @@ class Convergence:
 
     def _failure(self, *errors: HypervisorError) -> Outcome:
         told = "; ".join(dict.fromkeys(map(str, errors)))
+        if any(isinstance(each, NotResponding) for each in errors):
+            return self._outcome(Phase.FAILED, told, again=HUNG_SECONDS)
         retry = any(not isinstance(each, Rejected) for each in errors)
         return replace(self._outcome(Phase.FAILED, told), retry=retry)
 

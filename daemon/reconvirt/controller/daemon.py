@@ -35,12 +35,14 @@ from reconvirt.domain.desired import Desired, desire
 from reconvirt.domain.show import figures_of
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError
-from reconvirt.hypervisor.events import event_loop_age
 from reconvirt.hypervisor.link import Link
+from reconvirt.hypervisor.supervision import THREADS
 from reconvirt.manifest.identity import derive_uuid
 from reconvirt.manifest.model import Manifest, Snapshot
 from reconvirt.manifest.problem import Problem
 from reconvirt.metrics.service import MetricsService
+
+_JOIN_SECONDS = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -139,11 +141,7 @@ class Daemon:
         )
         self._service = Service(
             self._state,
-            {
-                "workers": self._engine.pulse.age,
-                "source": self._source.beat.age,
-                "events": event_loop_age,
-            },
+            lambda: {**THREADS.ages(), "workers busy": self._engine.pulse.age()},
             config.stuck_seconds,
         )
 
@@ -153,21 +151,12 @@ class Daemon:
         Raises:
             LockFailed: another process is the writer of this libvirt; nothing was written.
         """
-        threads = [
-            threading.Thread(target=self._link.run, name="libvirt-link"),
-            threading.Thread(target=self._follow_source, name="source"),
-            threading.Thread(target=self._glances.run, args=(self._stop,), name="glances"),
-            threading.Thread(
-                target=self._pruner.run, name="pruner", args=(self._stop, self._resync)
-            ),
-        ]
         with self._signals():
             _log.info("started", desired=name_source(self._config), connect=self._config.connect)
             self._engine.start()
             self._metrics.start()
             self._house.start()
-            for thread in threads:
-                thread.start()
+            threads = self._start_threads()
             try:
                 self._steer()
             finally:
@@ -182,22 +171,39 @@ class Daemon:
                     self._link.stop()
                     self._metrics.stop()
                     for thread in threads:
-                        thread.join()
+                        thread.join(_JOIN_SECONDS)
                 _log.info("stopped")
         if self._fatal is not None:
             raise self._fatal
+
+    def _start_threads(self) -> list[threading.Thread]:
+        glances, pruner = self._glances, self._pruner
+        return [
+            THREADS.start("libvirt-link", self._link.run, self._stop, beat=self._link.beat),
+            THREADS.start("source", self._follow_source, self._stop, beat=self._source.beat),
+            THREADS.start(
+                "glances", lambda: glances.run(self._stop), self._stop, beat=glances.beat
+            ),
+            THREADS.start(
+                "pruner",
+                lambda: pruner.run(self._stop, self._resync),
+                self._stop,
+                beat=pruner.beat,
+            ),
+        ]
 
     def _steer(self) -> None:
         while not self._stop.is_set():
             # With a timeout: Python runs its signal handlers only between calls of this thread.
             self._wake.wait(timeout=1.0)
             self._wake.clear()
-            if self._reload:
-                self._reload = False
-                with self._service.reloading():
-                    self._reload_all()
-            self._report_state()
-            self._service.tick()
+            with THREADS.guarded("main"):
+                if self._reload:
+                    self._reload = False
+                    with self._service.reloading():
+                        self._reload_all()
+                self._report_state()
+                self._service.tick()
 
     def _report_state(self) -> None:
         """Say which files of the state directory cannot be read, and when they can again."""

@@ -97,7 +97,9 @@ class Desk:
         desired = self._engine.wanted.get(name)
         if desired is None:
             return ()
-        return lay_side_by_side(desired, self._hypervisor().observe(name, desired.expected_uuid))
+        known = self._book.fleet().servers.get(name)
+        observed = self._hypervisor().observe(name, desired.expected_uuid)
+        return lay_side_by_side(desired, observed, known.overlays if known else ())
 
     def explain(self, name: str) -> str:
         """What a virtual server is waiting for, and what can be done about it; a paragraph."""

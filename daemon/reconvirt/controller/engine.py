@@ -21,6 +21,7 @@ from reconvirt.controller.prune import Orphan, Standing
 from reconvirt.controller.reconcile import REMOVAL_FAILED, Reconciler
 from reconvirt.controller.starts import StartGate
 from reconvirt.controller.surroundings import Surroundings
+from reconvirt.controller.workers import Workers
 from reconvirt.controller.workqueue import Closed, Priority, WorkQueue
 from reconvirt.domain.changes import Plan
 from reconvirt.domain.desired import Desired
@@ -92,10 +93,7 @@ class Engine:
         self._on_outcome = on_outcome
         self._wanted: Mapping[str, Desired] = {}
         self._outcomes: dict[str, Outcome] = {}
-        self._threads = [
-            threading.Thread(target=self._work, name=f"worker-{number}")
-            for number in range(1, workers + 1)
-        ]
+        self._workers = Workers(self._work, workers, self.pulse)
 
     def admit(self, rules: HostRules) -> None:
         """Hold manifests against other rules of the host from now on."""
@@ -172,37 +170,42 @@ class Engine:
 
     def start(self) -> None:
         """Start the workers."""
-        for thread in self._threads:
-            thread.start()
+        self._workers.start()
 
-    def stop(self) -> None:
-        """Let the workers end the steps in hand, and no more."""
+    def stop(self, patience: float | None = None) -> None:
+        """Let the workers end the steps in hand, and no more.
+
+        Those whose call to libvirt does not come back are left behind.
+
+        Args:
+            patience: seconds that such a call may take; None for as long as is usual for it.
+        """
         self._stopping.set()
         self.queue.close()
-        for thread in self._threads:
-            thread.join()
+        self._workers.stop(patience)
 
-    def _work(self) -> None:
-        while True:
-            try:
-                name = self.queue.get()
-            except Closed:
-                return
-            if name is None:
-                continue
-            try:
-                with self.pulse.busy():
-                    self._handle(name)
-            except Exception as error:  # noqa: BLE001 - a worker outlives whatever it works on
-                # One virtual server's trouble must not cost the others their worker.
-                _log.exception("unexpected error, please report it", virtual_server=name)
-                message = f"unexpected error, please report it: {error!r}"
-                self._publish(Outcome(name, Phase.FAILED, message, Plan(name), retry=True))
-                self._observer.panicked(name)
-                self.queue.add_rate_limited(name)
-            finally:
-                self._wake_freed()
-                self.queue.done(name)
+    def _work(self) -> bool:
+        """Reconcile the next one; False when there is none any more."""
+        try:
+            name = self.queue.get()
+        except Closed:
+            return False
+        if name is None:
+            return True
+        try:
+            with self.pulse.busy():
+                self._handle(name)
+        except Exception as error:  # noqa: BLE001 - a worker outlives whatever it works on
+            # One virtual server's trouble must not cost the others their worker.
+            _log.exception("unexpected error, please report it", virtual_server=name)
+            message = f"unexpected error, please report it: {error!r}"
+            self._publish(Outcome(name, Phase.FAILED, message, Plan(name), retry=True))
+            self._observer.panicked(name)
+            self.queue.add_rate_limited(name)
+        finally:
+            self._wake_freed()
+            self.queue.done(name)
+        return True
 
     def _handle(self, name: str) -> None:
         desired, orphan = self._wanted.get(name), self._pruned.get(name)

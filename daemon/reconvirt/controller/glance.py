@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.hypervisor.supervision import Beat
 
 
 class Glances:
@@ -36,10 +37,11 @@ class Glances:
         self._on_change = on_change
         self._also = also
         self._before: Mapping[str, object] = {}
+        self.beat = Beat()
 
     def run(self, stop: threading.Event) -> None:
         """Look until ``stop``; the body of a thread."""
-        while not stop.wait(self._seconds):
+        while not self.beat.wait(stop, self._seconds):
             self.look()
 
     def look(self) -> None:

@@ -7,37 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from reconvirt.hypervisor.supervision import Beat
 
-class Beat:
-    """The last sign of life of a part that goes round in a loop.
-
-    Args:
-        clock: seconds that never go back.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last = clock()
-
-    def __call__(self) -> None:
-        """Give a sign of life."""
-        self._last = self._clock()
-
-    def age(self) -> float:
-        """Seconds since the last sign of life."""
-        return self._clock() - self._last
+__all__ = ["Beat", "Pulse"]
 
 
 class Pulse:
     """What the workers of a pool are busy with, and for how long.
 
     Args:
-        workers: how many there are.
+        workers: how many there are; the attribute of this name follows when that changes.
         clock: seconds that never go back.
     """
 
     def __init__(self, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._workers = workers
+        self.workers = workers
         self._clock = clock
         self._lock = threading.Lock()
         self._since: dict[int, float] = {}
@@ -60,6 +44,6 @@ class Pulse:
         One that hangs holds up nobody but its own virtual server; all of them, everything.
         """
         with self._lock:
-            if len(self._since) < self._workers:
+            if len(self._since) < self.workers:
                 return 0.0
             return self._clock() - max(self._since.values())

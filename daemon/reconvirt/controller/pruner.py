@@ -29,6 +29,7 @@ from reconvirt.controller.state_store import Document, StateStore, Unreadable
 from reconvirt.domain.desired import Desired, Origin
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorError
+from reconvirt.hypervisor.supervision import Beat
 from reconvirt.manifest.model import Snapshot
 
 _REFRESH = 5.0
@@ -75,6 +76,7 @@ class Pruner:
         # Held while libvirt is asked, so that verdicts are given in order.
         self._looking = threading.Lock()
         # Held for moments only: whoever asks for the decision does not wait for libvirt.
+        self.beat = Beat()
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._wanted: Mapping[str, Desired] = {}
@@ -131,11 +133,11 @@ class Pruner:
             resync: gives the seconds between two looks.
         """
         while not stop.is_set():
-            self._wake.wait(self._pause(resync()))
+            self.beat.wait(self._wake, self._pause(resync()))
             self._wake.clear()
             if not stop.is_set():
                 self.look()
-            stop.wait(_AT_MOST_EVERY)
+            self.beat.wait(stop, _AT_MOST_EVERY)
 
     def _pause(self, resync: float) -> float:
         pending = self._verdict.pending.values()

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import structlog
 
-from reconvirt.controller.converge import Convergence, View
+from reconvirt.controller.converge import HUNG_SECONDS, Convergence, View
 from reconvirt.controller.evaluate import held
 from reconvirt.controller.holds import Hold
 from reconvirt.controller.memory import Memory
@@ -32,7 +32,7 @@ from reconvirt.domain.plan import make_plan
 from reconvirt.domain.rules import HostRules
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.connection import Hypervisor
-from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError
+from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError, NotResponding
 
 REMOVAL_FAILED = "device-removal-failed"
 """The event of a guest that does not release a device."""
@@ -113,6 +113,9 @@ class Reconciler:
                 outcome = self._told(desired, outcome)
             except HypervisorDown:
                 raise
+            except NotResponding as error:
+                hung = (desired.name, Phase.FAILED, str(error), Plan(desired.name))
+                outcome = Outcome(*hung, again_after=HUNG_SECONDS)
             except HypervisorError as error:
                 failed = (desired.name, Phase.FAILED, str(error), Plan(desired.name))
                 outcome = Outcome(*failed, retry=True)

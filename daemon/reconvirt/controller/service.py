@@ -50,7 +50,7 @@ class Service:
 
     Args:
         state: what the daemon knows now.
-        ages: how long ago each part of the daemon gave its last sign of life, in seconds.
+        ages: gives how long ago each part of the daemon gave its last sign of life, in seconds.
         stuck: the age in seconds at which a part counts as stuck.
         notifier: tells the manager.
         clock: seconds that never go back.
@@ -59,7 +59,7 @@ class Service:
     def __init__(
         self,
         state: Callable[[], State],
-        ages: Mapping[str, Callable[[], float]],
+        ages: Callable[[], Mapping[str, float]],
         stuck: float,
         notifier: Notifier | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -128,7 +128,7 @@ class Service:
             self._notifier.extend(_EXTENSION_SECONDS)
 
     def _feed(self, now: float) -> None:
-        stuck = tuple(name for name, age in self._ages.items() if age() >= self._stuck)
+        stuck = tuple(name for name, age in self._ages().items() if age >= self._stuck)
         if stuck != self._stuck_parts:
             self._stuck_parts = stuck
             if stuck:
@@ -142,7 +142,7 @@ class Service:
 
     def _extend_until(self, ended: threading.Event) -> None:
         """Ask for more time as long as the steps in hand are not stuck."""
-        while not any(age() >= self._stuck for age in self._ages.values()):
+        while not any(age >= self._stuck for age in self._ages().values()):
             self._notifier.extend(_EXTENSION_SECONDS)
             if ended.wait(_EXTEND_EVERY):
                 return

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from reconvirt.domain.changes import Change
 from reconvirt.domain.compare import device_path, index_devices, piece_path
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.devices import DEVICES
+from reconvirt.domain.disk_source import SOURCE_FIELDS
 from reconvirt.domain.fields import FIELDS
 from reconvirt.domain.fragment import canonical, contains, index_pieces
 from reconvirt.domain.observed import Observed
@@ -40,11 +42,25 @@ class Line:
     differs: bool
 
 
-def lay_side_by_side(desired: Desired, observed: Observed | None) -> tuple[Line, ...]:
-    """All that the manifest wants, beside what libvirt has."""
+def lay_side_by_side(
+    desired: Desired, observed: Observed | None, overlays: Iterable[Change] = ()
+) -> tuple[Line, ...]:
+    """All that the manifest wants, beside what libvirt has.
+
+    Args:
+        desired: what is wanted.
+        observed: what libvirt has.
+        overlays: the disks on an overlay of the stated image, as the plan reports them: their
+            sources are in sync.
+    """
     config = parse_xml(observed.config) if observed else None
     live = parse_xml(observed.live) if observed and observed.live else None
-    return tuple(_lines(desired, config, live))
+    disks = [each.field.removesuffix(".source") for each in overlays]
+    in_sync = {f"{disk}.{name}" for disk in disks for name in SOURCE_FIELDS}
+    return tuple(
+        replace(line, differs=False) if line.field in in_sync else line
+        for line in _lines(desired, config, live)
+    )
 
 
 def _lines(desired: Desired, config: _Element | None, live: _Element | None) -> Iterator[Line]:

@@ -54,6 +54,7 @@ from reconvirt.domain.migration_actions import (
 from reconvirt.hypervisor.errors import NotLive, OperationFailed, Rejected, translate
 from reconvirt.hypervisor.images import create_image, dac_owner, grow_image
 from reconvirt.hypervisor.migrate import steer
+from reconvirt.hypervisor.observe import check_responding
 from reconvirt.hypervisor.schema_check import breaks_schema
 
 Call = Callable[..., Any]
@@ -127,7 +128,10 @@ def perform(
         ):
             steer(read(connection.lookupByUUIDString, uuid), action, read=read, write=write)
         case _:
-            _perform_on(read(connection.lookupByUUIDString, uuid), action, write)
+            domain = read(connection.lookupByUUIDString, uuid)
+            if not isinstance(action, Destroy):  # which ends a QEMU that hangs as well
+                check_responding(domain, read)
+            _perform_on(domain, action, write)
 
 
 def _dump(domain: libvirt.virDomain, path: str, write: Call) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import libvirt
@@ -24,17 +25,24 @@ from reconvirt.domain.rules import HostRules
 from reconvirt.domain.totals import Size
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.act import perform
-from reconvirt.hypervisor.errors import VirtualServerGone, translated
-from reconvirt.hypervisor.events import open_connection, subscribe
+from reconvirt.hypervisor.bounded_calls import BoundedCalls, bounded, check_awaited
+from reconvirt.hypervisor.errors import HypervisorError, NoAnswer, VirtualServerGone, translated
 from reconvirt.hypervisor.images import inspect_image
 from reconvirt.hypervisor.instance import name_instance
-from reconvirt.hypervisor.observe import identify_domain, observe_domain, read_inactive
+from reconvirt.hypervisor.observe import (
+    check_responding,
+    identify_domain,
+    observe_domain,
+    read_inactive,
+)
+from reconvirt.hypervisor.pool import Pool
 from reconvirt.hypervisor.presence import missing
 from reconvirt.hypervisor.storage_use import ActiveDomain, StorageUse, read_chains
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
-_KEEPALIVE_SECONDS = 5
-_KEEPALIVE_MISSES = 3
+_WATCH_SECONDS = 30.0
+_BULK_SECONDS = 5.0
+_BULK_ATTEMPTS = 4
 _SHUT_OFF = -1  # instead of a number
 _ACTIVE = libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
 _AT_A_GLANCE = ("state.state", "state.reason", "vcpu.current", "vcpu.maximum")
@@ -61,23 +69,50 @@ class Calls:
     writing: int
 
 
-class Hypervisor:
-    """A connection to libvirt that observes and acts, and counts what it does.
+Result = TypeVar("Result")
 
-    All methods may be called from any thread; libvirt's calls release the interpreter.
+
+class Hypervisor:
+    """libvirt, observed and acted on; what is done is counted.
+
+    All methods may be called from any thread; libvirt's calls release the interpreter. Each call
+    has a connection for itself.
+
+    Args:
+        uri: such as ``qemu:///system``.
+        bound: seconds after which a call that has not come back is left behind
+            (:class:`~reconvirt.hypervisor.errors.NoAnswer`); None for no limit, where the caller
+            can be left behind itself.
+        keepalive: seconds between two signs of life, and how many may be missed.
 
     Raises:
         HypervisorError: every method, as :mod:`reconvirt.hypervisor.errors` tells.
     """
 
-    def __init__(self, uri: str) -> None:
-        """Connect to ``uri``, such as ``qemu:///system``."""
+    def __init__(
+        self, uri: str, *, bound: float | None = None, keepalive: tuple[int, int] = (5, 3)
+    ) -> None:
         self.uri = uri
+        self.bound = bound
         self._lock = threading.Lock()
         self._reading = self._writing = 0
         self._storage = StorageUse(self.is_local, self._volume_path)
-        with translated():
-            self._connection = open_connection(uri)
+        self._bounded = BoundedCalls()
+        self._pool = Pool(uri, keepalive=keepalive)
+
+    @contextmanager
+    def _call(self, what: str, subject: str = "") -> Iterator[libvirt.virConnect]:
+        """A connection for calls inside the block; nothing of it may be used afterwards."""
+        with self._pool.channel() as channel, channel.call(what, subject) as connection:
+            yield connection
+
+    def within(self, seconds: float, work: Callable[[], Result]) -> Result:
+        """Do something that comes back in time.
+
+        Raises:
+            NoAnswer: it has not.
+        """
+        return self._bounded.run(work, seconds, what=f"libvirt at {self.uri}")
 
     @property
     def calls(self) -> Calls:
@@ -86,16 +121,20 @@ class Hypervisor:
 
     def read(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Make a call that changes nothing."""
+        check_awaited()
         with self._lock:
             self._reading += 1
         return call(*arguments)
 
     def write(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Make a call that changes something."""
+        # What nobody waits for any more must not go on changing things.
+        check_awaited()
         with self._lock:
             self._writing += 1
         return call(*arguments)
 
+    @bounded()
     def observe(self, name: str, uuid: str | None = None) -> Observed | None:
         """One virtual server as it is now; None if libvirt has none of this name.
 
@@ -103,51 +142,50 @@ class Hypervisor:
             name: its name.
             uuid: by which it is found if it has another name.
         """
-        lookups = [(self._connection.lookupByName, name)]
-        if uuid is not None:
-            lookups.append((self._connection.lookupByUUIDString, uuid))
-        for lookup, key in lookups:
-            try:
-                with translated():
-                    return observe_domain(self.read(lookup, key), self.read)
-            except VirtualServerGone:
-                continue
+        return self.observe_now(name, uuid)
+
+    def observe_now(self, name: str, uuid: str | None = None) -> Observed | None:
+        """The same without a time limit."""
+        with self._call("observe", name) as connection:
+            lookups = [(connection.lookupByName, name)]
+            if uuid is not None:
+                lookups.append((connection.lookupByUUIDString, uuid))
+            for lookup, key in lookups:
+                try:
+                    with translated():
+                        domain = self.read(lookup, key)
+                        check_responding(domain, self.read)
+                        return observe_domain(domain, self.read)
+                except VirtualServerGone:
+                    continue
         return None
 
-    def observe_all(self) -> dict[str, Observed]:
-        """All virtual servers as they are now, by name."""
-        with translated():
-            domains = self.read(self._connection.listAllDomains)
-        observed: dict[str, Observed] = {}
-        for domain in domains:
-            try:
-                with translated():
-                    observed[domain.name()] = observe_domain(domain, self.read)
-            except VirtualServerGone:
-                continue
-        return observed
+    @bounded()
+    def list_all(self) -> dict[str, str]:
+        """The uuids of all virtual servers, by name, in one call."""
+        with self._call("listAllDomains") as connection:
+            listed = self.read(connection.listAllDomains)
+            return {domain.name(): domain.UUIDString() for domain in listed}
 
     def names_by_uuid(self) -> dict[str, str]:
         """The names of all virtual servers, by uuid; one call."""
-        with translated():
-            domains = self.read(self._connection.listAllDomains)
-            return {domain.UUIDString(): domain.name() for domain in domains}
+        return {uuid: name for name, uuid in self.list_all().items()}
 
+    @bounded()
     def marks(self) -> dict[str, Marked]:
         """All virtual servers that carry a mark, by name."""
-        with translated():
-            domains = self.read(self._connection.listAllDomains)
         marks: dict[str, Marked] = {}
-        for domain in domains:
-            try:
-                with translated():
-                    xml = self.read(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
-            except VirtualServerGone:
-                continue
-            mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
-            if mark is not None:
-                active = domain.ID() != _SHUT_OFF
-                marks[domain.name()] = Marked(domain.UUIDString(), mark, active)
+        with self._call("marks") as connection:
+            for domain in self.read(connection.listAllDomains):
+                try:
+                    with translated():
+                        xml = self.read(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
+                except VirtualServerGone:
+                    continue
+                mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
+                if mark is not None:
+                    active = domain.ID() != _SHUT_OFF
+                    marks[domain.name()] = Marked(domain.UUIDString(), mark, active)
         return marks
 
     def glance(self) -> dict[str, tuple[Any, ...]]:
@@ -156,10 +194,10 @@ class Hypervisor:
         One call, which waits for no virtual server, however busy (``NOWAIT``).
         """
         groups = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_VCPU
-        nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-        with translated():
-            listed = self.read(self._connection.getAllDomainStats, groups, nowait)
-        return {domain.name(): tuple(map(stats.get, _AT_A_GLANCE)) for domain, stats in listed}
+        return {
+            name: tuple(map(stats.get, _AT_A_GLANCE))
+            for name, _number, stats in self._statistics(groups)
+        }
 
     def sizes(self) -> dict[str, Taken]:
         """How much of the host each virtual server has, by name.
@@ -167,16 +205,36 @@ class Hypervisor:
         One call, which waits for no virtual server, however busy (``NOWAIT``).
         """
         groups = libvirt.VIR_DOMAIN_STATS_VCPU | libvirt.VIR_DOMAIN_STATS_BALLOON
-        nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-        with translated():
-            listed = self.read(self._connection.getAllDomainStats, groups, nowait)
         return {
-            domain.name(): Taken(
+            name: Taken(
                 Size(int(stats.get("vcpu.maximum", 0)), int(stats.get("balloon.maximum", 0))),
-                domain.ID() != _SHUT_OFF,
+                number != _SHUT_OFF,
             )
-            for domain, stats in listed
+            for name, number, stats in self._statistics(groups)
         }
+
+    def _statistics(self, groups: int) -> list[tuple[str, int, Mapping[str, Any]]]:
+        """Name, number and statistics of all virtual servers.
+
+        The call hangs in a QEMU that hangs, unless another call does so already. Then the next one
+        (``NOWAIT``) leaves that virtual server out: the others need not wait for it.
+
+        Raises:
+            NoAnswer: several have hung.
+        """
+
+        def work() -> list[tuple[str, int, Mapping[str, Any]]]:
+            nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+            with self._call("getAllDomainStats") as connection:
+                listed = self.read(connection.getAllDomainStats, groups, nowait)
+                return [(domain.name(), domain.ID(), stats) for domain, stats in listed]
+
+        for _ in range(_BULK_ATTEMPTS - 1):
+            try:
+                return self.within(_BULK_SECONDS, work)
+            except NoAnswer:
+                continue
+        return self.within(_BULK_SECONDS, work)
 
     def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
         """What the plan for a virtual server must know of the host besides it.
@@ -203,8 +261,8 @@ class Hypervisor:
 
     def instance(self) -> str:
         """What tells this libvirt from others; "" where no other process can reach it."""
-        with translated():
-            return name_instance(self._connection, self.read)
+        with self._call("capabilities") as connection:
+            return name_instance(connection, self.read)
 
     @property
     def is_local(self) -> bool:
@@ -212,30 +270,34 @@ class Hypervisor:
         parts = urlsplit(self.uri)
         return not parts.hostname and "+ssh" not in parts.scheme
 
+    @bounded()
     def identify(self, uuid: str, name: str) -> tuple[Identity, ...]:
         """The domains of this uuid or this name: none, one, or two that are not the same."""
         found: dict[str, Identity] = {}
-        for lookup, key in (
-            (self._connection.lookupByUUIDString, uuid),
-            (self._connection.lookupByName, name),
-        ):
-            try:
-                with translated():
-                    identity = identify_domain(self.read(lookup, key), self.read)
-            except VirtualServerGone:
-                continue
-            found[identity.uuid] = identity
+        with self._call("identify", name) as connection:
+            for lookup, key in (
+                (connection.lookupByUUIDString, uuid),
+                (connection.lookupByName, name),
+            ):
+                try:
+                    with translated():
+                        identity = identify_domain(self.read(lookup, key), self.read)
+                except VirtualServerGone:
+                    continue
+                found[identity.uuid] = identity
         return tuple(found.values())
 
+    @bounded()
     def read_config(self, uuid: str) -> str:
         """The inactive XML of a domain, as :meth:`observe` has it; "" if there is none."""
         try:
-            with translated():
-                domain = self.read(self._connection.lookupByUUIDString, uuid)
+            with self._call("read_config", uuid) as connection:
+                domain = self.read(connection.lookupByUUIDString, uuid)
                 return read_inactive(domain, self.read)
         except VirtualServerGone:
             return ""
 
+    @bounded()
     def storage_conflicts(self, uuid: str, xml: str) -> tuple[str, ...]:
         """What else uses the storage that a domain is about to open, a sentence each.
 
@@ -245,30 +307,32 @@ class Hypervisor:
         """
         if not opens_for_writing(xml):
             return ()
-        with translated():
-            domains = self.read(self._connection.listAllDomains, _ACTIVE)
+        with self._call("storage_conflicts", uuid) as connection:
+            domains = self.read(connection.listAllDomains, _ACTIVE)
             active = {domain.UUIDString(): domain for domain in domains}
 
-        def read_xml(one: ActiveDomain) -> str | None:
-            try:
-                with translated():
-                    return str(self.read(active[one.uuid].XMLDesc))
-            except VirtualServerGone:
-                return None
+            def read_xml(one: ActiveDomain) -> str | None:
+                try:
+                    with translated():
+                        return str(self.read(active[one.uuid].XMLDesc))
+                except VirtualServerGone:
+                    return None
 
-        listed = [ActiveDomain(key, each.name(), each.ID()) for key, each in active.items()]
-        return self._storage.conflicts(uuid, xml, listed, read_xml)
+            listed = [ActiveDomain(key, each.name(), each.ID()) for key, each in active.items()]
+            return self._storage.conflicts(uuid, xml, listed, read_xml)
 
+    @bounded()
     def block_jobs(self, uuid: str) -> tuple[str, ...]:
         """The disks, by target.dev, that a block job works on.
 
         libvirt writes a ``<mirror>`` for a copy and an active commit, and nothing for others.
         """
         try:
-            with translated():
-                domain = self.read(self._connection.lookupByUUIDString, uuid)
+            with self._call("block_jobs", uuid) as connection:
+                domain = self.read(connection.lookupByUUIDString, uuid)
                 if not self.read(domain.isActive):
                     return ()
+                check_responding(domain, self.read)
                 names = disk_names(self.read(domain.XMLDesc))
                 return tuple(each for each in names if self.read(domain.blockJobInfo, each))
         except VirtualServerGone:
@@ -277,24 +341,26 @@ class Hypervisor:
     def _volume_path(self, volume: str) -> str:
         pool, _, name = volume.partition("/")
         try:
-            found = self.read(self._connection.storagePoolLookupByName, pool)
-            return str(self.read(self.read(found.storageVolLookupByName, name).path))
-        except libvirt.libvirtError:
+            with self._call("volume", volume) as connection:
+                found = self.read(connection.storagePoolLookupByName, pool)
+                return str(self.read(self.read(found.storageVolLookupByName, name).path))
+        except HypervisorError:
             return ""
 
     def missing(self, needs: Iterable[Need]) -> tuple[Need, ...]:
         """Those of the things that virtual servers need that are not there."""
-        with translated():
-            return missing(needs, self._connection, self.read, is_local=self.is_local)
+        with self._call("missing") as connection:
+            return missing(needs, connection, self.read, is_local=self.is_local)
 
     def missing_sources(self, xml: str) -> tuple[str, ...]:
         """What a domain would need of this host to be started, and is not there, in words."""
         return tuple(f"no {each}" for each in self.missing(needs_of(xml)))
 
+    @bounded()
     def act(self, uuid: str, action: Action) -> None:
         """Do one thing to a domain; only :class:`reconvirt.controller.guard.Guard` may call it."""
-        with translated():
-            perform(self._connection, uuid, action, read=self.read, write=self.write)
+        with self._call(action.verb, uuid) as connection:
+            perform(connection, uuid, action, read=self.read, write=self.write)
 
     def watch(
         self, on_event: Callable[[str, str, str], None], on_close: Callable[[str], None]
@@ -308,26 +374,15 @@ class Hypervisor:
                 device, the device's alias.
             on_close: gets the reason.
         """
-        with translated():
-            subscribe(self._connection, on_event, on_close)
-            try:
-                self._connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_MISSES)
-            except libvirt.libvirtError:
-                return  # drivers inside this process (embed, test) have no transport to keep alive
+        self.within(_WATCH_SECONDS, lambda: self._pool.watch(on_event, on_close))
 
     def alive(self) -> bool:
         """Whether the connection still works."""
-        try:
-            return bool(self._connection.isAlive())
-        except libvirt.libvirtError:
-            return False
+        return self._pool.alive
 
     def close(self) -> None:
-        """End the connection; calls after it fail."""
-        try:
-            self._connection.close()
-        except libvirt.libvirtError:
-            return  # it was lost already
+        """Take no more calls; the connections end when the calls inside them have come back."""
+        self._pool.close()
 
 
 def _find_lun(device: str, wwpn: str, lun: str) -> ScsiAddress | str:

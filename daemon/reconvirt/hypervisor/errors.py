@@ -4,9 +4,11 @@
 
     HypervisorError                 something went wrong with libvirt
     ├── HypervisorDown              wait for the connection, then look again
+    │   └── NoAnswer                it has not answered in time: the same
     ├── VirtualServerGone           it is not there any more: look again
     ├── Underway                    it was asked for before, and the guest has not answered
     ├── Busy                        another job holds the virtual server: try again later
+    │   └── NotResponding           its QEMU has not answered for some time: the same
     ├── Aborted                     a job was ended by whom it may concern: leave it at that
     ├── NotLive                     not possible while it runs: it waits for the next start
     ├── Rejected                    libvirt will never take this: wait for another manifest
@@ -32,6 +34,10 @@ class HypervisorDown(HypervisorError):
     """There is no connection to libvirt."""
 
 
+class NoAnswer(HypervisorDown):
+    """libvirt has not answered in time, or earlier calls have not come back."""
+
+
 class VirtualServerGone(HypervisorError):
     """libvirt has no such virtual server any more."""
 
@@ -42,6 +48,10 @@ class Underway(HypervisorError):
 
 class Busy(HypervisorError):
     """Another job holds the virtual server."""
+
+
+class NotResponding(Busy):
+    """A virtual server's QEMU has not answered for some time: calls about it would hang, too."""
 
 
 class Aborted(HypervisorError):

@@ -10,6 +10,7 @@ import structlog
 
 from reconvirt.hypervisor.connection import Hypervisor
 from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError
+from reconvirt.hypervisor.supervision import Beat
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 15.0
@@ -43,7 +44,8 @@ class Link:
         self._current: Hypervisor | None = None
         self._watched: Hypervisor | None = None
         self._wake = threading.Event()
-        self._stopping = False
+        self.stopping = threading.Event()
+        self.beat = Beat()
 
     def current(self) -> Hypervisor:
         """The connection.
@@ -70,31 +72,40 @@ class Link:
     def run(self) -> None:
         """Connect, and connect again, until :meth:`stop`; the body of a thread."""
         pause = _FIRST_PAUSE
-        while not self._stopping:
-            # Cleared before the look at _stopping: whoever sets that wakes us afterwards.
-            self._wake.clear()
-            if not self._stopping and self._connect():
-                pause = _FIRST_PAUSE
-                self._wake.wait()
-                self._disconnect()
+        try:
+            while not self.stopping.is_set():
+                # Cleared before the look at stopping: whoever sets that wakes us afterwards.
                 self._wake.clear()
-            if not self._stopping:
-                # A little chance in it, so that many daemons do not knock in step.
-                self._wake.wait(pause * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                if not self.stopping.is_set() and self._connect():
+                    pause = _FIRST_PAUSE
+                    while not self.beat.wait(self._wake, _LONGEST_PAUSE):
+                        pass
+                    self._disconnect()
+                    self._wake.clear()
+                if not self.stopping.is_set():
+                    # A little chance in it, so that many daemons do not knock in step.
+                    moment = pause * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+                    self.beat.wait(self._wake, moment)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+        finally:
+            self._disconnect()
 
     def stop(self) -> None:
         """End :meth:`run`."""
-        self._stopping = True
+        self.stopping.set()
         self._wake.set()
 
     def _connect(self) -> bool:
+        hypervisor = None
         try:
             hypervisor = self._watched = Hypervisor(self.uri)
-            hypervisor.watch(self._on_event, lambda reason: self._lost(hypervisor, reason))
+            watched = hypervisor
+            hypervisor.watch(self._on_event, lambda reason: self._lost(watched, reason))
             self._admit(hypervisor)
         except HypervisorError as error:
             _log.warning("cannot connect to libvirt", uri=self.uri, error=str(error))
+            if hypervisor is not None:
+                hypervisor.close()
             return False
         self._current = hypervisor
         _log.info("connected to libvirt", uri=self.uri)

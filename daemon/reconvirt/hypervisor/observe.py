@@ -9,6 +9,8 @@ import libvirt
 
 from reconvirt.domain.mark import NAMESPACE, text_of_metadata
 from reconvirt.domain.observed import Identity, Observed
+from reconvirt.hypervisor.errors import NotResponding
+from reconvirt.hypervisor.in_flight import STUCK_SECONDS
 from reconvirt.hypervisor.states import name_state
 
 Read = Callable[..., Any]
@@ -18,6 +20,37 @@ _SHUT_OFF = -1  # instead of a number
 _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 # Without SECURE the XML lacks passwords, and defining it again would erase them.
 _ACTIVE = libvirt.VIR_DOMAIN_XML_SECURE
+
+
+_STEPS = (STUCK_SECONDS, 30, 60, 300, 900, 3600)
+_NOT_THERE = {libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_SUPPORT}
+
+
+def check_responding(domain: libvirt.virDomain, read: Read) -> None:
+    """See that a virtual server's QEMU is not known to hang, by a call that never waits for it.
+
+    Raises:
+        NotResponding: a call has been waiting for it for some time; each further one would hang,
+            too, and keep one more of libvirtd's threads.
+        libvirt.libvirtError: as libvirt says.
+    """
+    if domain.ID() == -1:
+        return
+    try:
+        state, _details, milliseconds = read(domain.controlInfo, 0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _NOT_THERE:
+            return  # it has just ended, or it is another hypervisor
+        raise
+    seconds = milliseconds / 1000
+    if state == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED and seconds > STUCK_SECONDS:
+        name = domain.name()
+        # In steps, or each look would be news.
+        shown = max(each for each in _STEPS if each < seconds)
+        raise NotResponding(
+            f"its QEMU has not answered for more than {shown:g} s; nothing can be done about it "
+            f"before it does ('virsh domcontrol {name}' shows that, 'virsh destroy {name}' ends it)"
+        )
 
 
 def observe_domain(domain: libvirt.virDomain, read: Read) -> Observed:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import libvirt
 
-from reconvirt.hypervisor.events import open_connection
+from reconvirt.hypervisor.events import EVENT_LOOP, open_raw
 
 # No virtual server is started here; this keeps the driver to its directory. It would make others
 # in each file system of huge pages. And where root can use KVM but the user that libvirt runs QEMU
@@ -140,11 +140,12 @@ def _serve(root: str) -> None:
     ours = _CONFIGURATION.format(user=os.geteuid(), group=os.getegid())
     configuration.write_text(ours, encoding="ascii")
     try:
-        connection = open_connection(f"qemu:///embed?root={root}")
+        connection = open_raw(f"qemu:///embed?root={root}")
         for line in sys.stdin:
             xml, error = _define(connection, json.loads(line))
             print(json.dumps({"xml": xml, "error": error}), flush=True)  # noqa: T201 - the answer
         connection.close()
+        EVENT_LOOP.stop()
     except libvirt.libvirtError as error:
         sys.exit(_on_one_line(error))
     finally:

@@ -9,13 +9,11 @@ from typing import Any, Self
 import libvirt
 
 from reconvirt.domain.observed import State
-from reconvirt.hypervisor.errors import translated
-from reconvirt.hypervisor.events import open_connection
+from reconvirt.hypervisor.channel import open_connection
 from reconvirt.hypervisor.states import name_state
 
 _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 _LIVE, _CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
-_ALIVE_FIRST, _ALIVE_MISSES = 5, 3
 
 Values = Mapping[str, Any]
 """libvirt's numbers and texts by its own names for them, such as ``block.0.rd.reqs``."""
@@ -87,12 +85,7 @@ class StatisticsConnection:
 
     def __init__(self, uri: str) -> None:
         """Connect to ``uri``; statistics need no right to change anything, job numbers do."""
-        with translated():
-            self._connection = open_connection(uri)
-        try:
-            self._connection.setKeepAlive(_ALIVE_FIRST, _ALIVE_MISSES)
-        except libvirt.libvirtError:
-            return  # drivers inside this process have no transport to keep alive
+        self._channel = open_connection(uri)
 
     def __enter__(self) -> Self:
         return self
@@ -103,10 +96,10 @@ class StatisticsConnection:
     def read_all(self) -> list[Reading]:
         """All virtual servers, in one call that waits for no job (``NOWAIT``)."""
         nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-        with translated():
-            listed = self._connection.getAllDomainStats(0, nowait)
-        # Name, uuid and number are in the answer: no call is made for them.
-        return [_reading(domain, values) for domain, values in listed]
+        with self._channel.call("getAllDomainStats") as connection:
+            listed = connection.getAllDomainStats(0, nowait)
+            # Name, uuid and number are in the answer: no call is made for them.
+            return [_reading(domain, values) for domain, values in listed]
 
     def describe(self, uuid: str) -> Description:
         """What the statistics lack of one virtual server.
@@ -114,8 +107,8 @@ class StatisticsConnection:
         Raises:
             VirtualServerGone: there is none with this uuid any more.
         """
-        with translated():
-            domain = self._connection.lookupByUUIDString(uuid)
+        with self._channel.call("describe", uuid) as connection:
+            domain = connection.lookupByUUIDString(uuid)
             persistent, active = bool(domain.isPersistent()), bool(domain.isActive())
             return Description(
                 config=domain.XMLDesc(_INACTIVE) if persistent else "",
@@ -132,9 +125,9 @@ class StatisticsConnection:
 
         Of one that arrives the host knows nothing: only that which it leaves has the numbers.
         """
-        with translated():
+        with self._channel.call("jobStats", uuid) as connection:
             try:
-                job: dict[str, Any] = self._connection.lookupByUUIDString(uuid).jobStats()
+                job: dict[str, Any] = connection.lookupByUUIDString(uuid).jobStats()
             except libvirt.libvirtError as error:
                 if error.get_error_code() != libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
                     raise
@@ -142,11 +135,8 @@ class StatisticsConnection:
         return {} if job.get("type") == libvirt.VIR_DOMAIN_JOB_NONE else job
 
     def close(self) -> None:
-        """End the connection."""
-        try:
-            self._connection.close()
-        except libvirt.libvirtError:
-            return  # it was lost already
+        """End the connection, when the call inside it has come back."""
+        self._channel.close()
 
 
 Connect = Callable[[], StatisticsConnection]

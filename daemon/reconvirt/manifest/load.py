@@ -35,11 +35,22 @@ def load_file(file: SourceFile) -> FileResult:
     if file.content is None:
         return failed(file.path, file.problem)
     try:
-        documents = read_documents(file.path, file.content)
+        return _load(file.path, file.content)
     except DocumentError as error:
         return FileResult(file.path, (), (error.problem,))
+    except Exception as error:  # noqa: BLE001 - one file must not keep all others from being read
+        return failed(file.path, f"unexpected error, please report it: {error!r}")
+
+
+def _load(path: str, content: bytes) -> FileResult:
+    """What a file says.
+
+    Raises:
+        DocumentError: it is no YAML.
+    """
+    documents = read_documents(path, content)
     if not documents:
-        return failed(file.path, _EMPTY, "a manifest; remove the file to remove its manifests")
+        return failed(path, _EMPTY, "a manifest; remove the file to remove its manifests")
     manifests: list[Manifest] = []
     problems: list[Problem] = []
     hosts: list[HostManifest] = []
@@ -53,7 +64,7 @@ def load_file(file: SourceFile) -> FileResult:
             if not wrong:
                 manifests.append(_manifest(document))
         problems.extend(wrong)
-    return FileResult(file.path, tuple(manifests), tuple(problems), tuple(hosts))
+    return FileResult(path, tuple(manifests), tuple(problems), tuple(hosts))
 
 
 def _manifest(document: Document) -> Manifest:

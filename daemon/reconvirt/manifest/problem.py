@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
+
+
+def shown_path(path: Path | str) -> str:
+    """A path as it can be printed anywhere.
+
+    On Linux the name of a file is any bytes: such as are not UTF-8, and control characters such as
+    a line break, come out as escapes.
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 @dataclass(frozen=True, slots=True, order=True)

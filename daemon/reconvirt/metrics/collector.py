@@ -14,9 +14,15 @@ from typing import Any
 
 import structlog
 
-from reconvirt.hypervisor.errors import HypervisorDown, HypervisorError, VirtualServerGone
+from reconvirt.hypervisor.bounded_calls import BoundedCaller
+from reconvirt.hypervisor.errors import (
+    HypervisorDown,
+    HypervisorError,
+    NoAnswer,
+    VirtualServerGone,
+)
 from reconvirt.hypervisor.stats import Connect, Reading, StatisticsConnection
-from reconvirt.metrics.aside import Aside, Stuck
+from reconvirt.hypervisor.supervision import Beat
 from reconvirt.metrics.facts import Facts, read_facts
 from reconvirt.metrics.servers import Server, Snapshot
 
@@ -64,7 +70,8 @@ class Collector:
         self._refresh = refresh
         self._clock = clock
         self._on_collected = on_collected
-        self._aside = Aside(connect)
+        self.beat = Beat()
+        self._caller = BoundedCaller(connect)
         self._snapshot: Snapshot | None = None
         self._known: dict[str, _Known] = {}
         self._jobs: dict[str, Mapping[str, Any]] = {}
@@ -90,7 +97,7 @@ class Collector:
     @property
     def stuck(self) -> int:
         """How many calls have not come back."""
-        return self._aside.stuck
+        return self._caller.stuck
 
     def heard(self, name: str) -> None:
         """Something has happened to a virtual server: its XML is to be read again."""
@@ -108,8 +115,8 @@ class Collector:
             self.collect()
             if after is not None:
                 after()
-            stop.wait(max(self.interval - (self._clock() - began), 0.1))
-        self._aside.close()
+            self.beat.wait(stop, max(self.interval - (self._clock() - began), 0.1))
+        self._caller.close()
 
     def collect(self) -> bool:
         """Collect once; whether it came to something.
@@ -120,8 +127,8 @@ class Collector:
         for _ in range(_ATTEMPTS):
             began = self._clock()
             try:
-                readings = self._aside.run(StatisticsConnection.read_all, self.timeout)
-            except Stuck as error:
+                readings = self._caller.run(StatisticsConnection.read_all, self.timeout)
+            except NoAnswer as error:
                 self._missed("timeout", began, str(error))
             except HypervisorError as error:
                 self._missed("error", began, str(error))
@@ -192,8 +199,8 @@ class Collector:
                 self._ask_for_job(connection, reading)
 
         try:
-            self._aside.run(work, self.timeout)
-        except (Stuck, HypervisorError) as error:
+            self._caller.run(work, self.timeout)
+        except HypervisorError as error:
             _log.debug("not described", error=str(error))
         snapshot = self._snapshot
         if snapshot is not None:

@@ -13,11 +13,13 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as RegistryCollector
 
 from reconvirt import __version__
+from reconvirt.hypervisor.in_flight import IN_FLIGHT, STUCK_SECONDS
+from reconvirt.hypervisor.supervision import THREADS
 from reconvirt.metrics.observer import Observer, Result
 
 CONTROLLER = "virtual_server"
@@ -274,6 +276,19 @@ class DaemonMetrics(Observer, RegistryCollector):
             )
             family.add_metric(both, value)
             yield family
+        failures = CounterMetricFamily(
+            "reconvirt_thread_failures",
+            "Unexpected errors that ended a thread of the daemon, which was started again.",
+            labels=["thread"],
+        )
+        for kind, count in sorted(THREADS.failures.items()):
+            failures.add_metric([kind], count)
+        yield failures
+        yield GaugeMetricFamily(
+            "reconvirt_libvirt_stuck_calls",
+            f"Calls to libvirt that have not come back for more than {STUCK_SECONDS:.0f} s.",
+            len(IN_FLIGHT.older_than()),
+        )
         active = GaugeMetricFamily(
             "reconvirt_active_workers", "Workers that are at work.", labels=["controller"]
         )

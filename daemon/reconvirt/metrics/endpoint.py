@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -16,6 +17,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import structlog
 from prometheus_client.exposition import ThreadingWSGIServer
 
+from reconvirt.hypervisor.supervision import THREADS, Beat
 from reconvirt.metrics.exposition import Exposition
 from reconvirt.metrics.settings import MetricsSettings
 from reconvirt.metrics.users import Users, UsersError
@@ -41,6 +43,16 @@ class _Server(ThreadingWSGIServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 16
+
+    def service_actions(self) -> None:
+        """Give a sign of life; called between two requests, many times a second."""
+        super().service_actions()
+        self.beat()
+
+    @cached_property
+    def beat(self) -> Beat:
+        """The signs of life."""
+        return Beat()
 
 
 class _ServerV6(_Server):
@@ -80,9 +92,8 @@ class Endpoint:
         except (OSError, ssl.SSLError) as error:
             self._server.server_close()
             raise EndpointError(f"{settings.tls_certificate}: {error}") from error
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="endpoint", daemon=True
-        )
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
 
     @property
     def port(self) -> int:
@@ -91,11 +102,16 @@ class Endpoint:
 
     def start(self) -> None:
         """Serve, in a thread of its own."""
-        self._thread.start()
+        server, stop = self._server, self._stop
+        beat = server.beat if isinstance(server, _Server) else None
+        self._thread = THREADS.start(
+            "endpoint", lambda: server.serve_forever(_POLL_SECONDS), stop, beat=beat
+        )
 
     def stop(self) -> None:
         """Serve nobody any more."""
-        if self._thread.is_alive():
+        self._stop.set()
+        if self._thread is not None and self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()

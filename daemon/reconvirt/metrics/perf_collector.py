@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as RegistryCollector
 
+from reconvirt.hypervisor.supervision import Beat
 from reconvirt.metrics.perf_record import Window, record_window
 from reconvirt.metrics.perf_report import Exit, ReportError, Trouble
 from reconvirt.metrics.settings import PerfSettings
@@ -43,6 +44,7 @@ class PerfCollector(RegistryCollector):
         self._settings = settings
         self._processes = processes
         self._record = record
+        self.beat = Beat()
         self._lock = threading.Lock()
         self._counts: dict[str, dict[str, tuple[int, float]]] = {}
         self._last: dict[str, tuple[Exit, ...]] = {}
@@ -55,12 +57,12 @@ class PerfCollector(RegistryCollector):
 
     def run(self, stop: threading.Event) -> None:
         """Record until ``stop``, or until it has become too dear; the body of a thread."""
-        stop.wait(min(_FIRST_SECONDS, self._settings.every_seconds))
+        self.beat.wait(stop, min(_FIRST_SECONDS, self._settings.every_seconds))
         while not stop.is_set() and not self._stopped:
             began = time.monotonic()
             self.look(stop.is_set)
             took = time.monotonic() - began
-            stop.wait(max(self._settings.every_seconds - took, 1.0))
+            self.beat.wait(stop, max(self._settings.every_seconds - took, 1.0))
 
     def look(self, stopping: Callable[[], bool]) -> None:
         """Record one window and add it up."""

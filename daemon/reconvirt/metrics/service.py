@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from reconvirt.hypervisor.events import EVENT_KINDS
 from reconvirt.hypervisor.stats import StatisticsConnection
+from reconvirt.hypervisor.supervision import THREADS
 from reconvirt.metrics.collector import Collector
 from reconvirt.metrics.daemon_metrics import DaemonMetrics
 from reconvirt.metrics.emulators import find_emulators
@@ -86,13 +87,15 @@ class MetricsService:
                 )
         if not self.wanted:
             return
-        self._threads = [threading.Thread(target=self._collect, name="metrics", daemon=True)]
-        if self._perf is not None:
-            body = self._perf.run
-            perf = threading.Thread(target=body, args=(self._stop,), name="perf", daemon=True)
-            self._threads.append(perf)
-        for thread in self._threads:
-            thread.start()
+        collector, stop = self.collector, self._stop
+        self._threads = [THREADS.start("metrics", self._collect, stop, beat=collector.beat)]
+        if (perf := self._perf) is not None:
+            may_take = self._settings.perf.window_seconds
+            self._threads.append(
+                THREADS.start(
+                    "perf", lambda: perf.run(stop), stop, beat=perf.beat, may_take=may_take
+                )
+            )
 
     def stop(self) -> None:
         """Serve nobody any more, and let the threads end."""

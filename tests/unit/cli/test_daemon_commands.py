@@ -158,9 +158,11 @@ class TestHoldsWithoutADaemon:
         folder = tmp_path / "desired"
         folder.mkdir()
         names = [f"vs{number}" for number in range(6)]
-        text = (ROOT / "desired" / "web1.yaml").read_text()
+        spec = "spec: {memory: 1 GiB, vcpu: 1, os: {arch: s390x, machine: s390-ccw-virtio}}"
         for name in names:
-            (folder / f"{name}.yaml").write_text(text.replace("name: web1", f"name: {name}"))
+            head = "apiVersion: reconvirt/v1\nkind: VirtualServer\n"
+            text = f"{head}metadata: {{name: {name}}}\n{spec}\n"
+            (folder / f"{name}.yaml").write_text(text)
         environment = {
             "PATH": os.environ["PATH"],
             "RECONVIRT_SOCKET": str(nobody),

@@ -74,7 +74,7 @@ class Bench:
         self.state, self.clock, self.age = NOTHING_READ, Clock(), 0.0
         self.service = Service(
             lambda: self.state,
-            {"workers": lambda: self.age},
+            lambda: {"workers": self.age},
             30.0,
             Notifier(manager.address, watchdog),
             self.clock,

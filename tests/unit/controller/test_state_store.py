@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconvirt.controller.state_store import Document, StateStore, Unreadable
+from testbed.lacks import needs_root
 
 
 def test_no_change_of_several_threads_is_lost(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ def test_a_virtual_server_may_be_called_version(tmp_path: Path) -> None:
     assert {"version": {"reason": "x"}} == StateStore(tmp_path).read(Document.HOLDS)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for others")
+@needs_root
 def test_what_root_has_written_belongs_to_the_daemon(tmp_path: Path) -> None:
     """Its user can read what a command of root's has stored, and lock as well."""
     os.chown(tmp_path, 65534, 65534)

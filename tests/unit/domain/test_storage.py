@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from reconvirt.domain.actions import Define, SetLifecycleAction, SetVcpus, Shutdown, Start
-from reconvirt.domain.changes import Plan
+from reconvirt.domain.changes import Change, Plan
 from reconvirt.domain.desired import Desired, Statement
 from reconvirt.domain.effects import Effect
 from reconvirt.domain.mark import read_mark, write_mark
 from reconvirt.domain.observed import Observed
 from reconvirt.domain.plan import Host, make_plan, render
+from reconvirt.domain.side_by_side import lay_side_by_side
 from reconvirt.domain.xmltree import parse_xml
 from strategies import wanted
 from virtual_servers import (
@@ -343,6 +344,18 @@ class TestOverlay:
 
         assert made.empty
         assert [OVERLAY] == [each.old for each in made.overlays]
+
+    def test_it_is_no_difference_beside_the_stated_image(self) -> None:
+        """`diff` says what `plan` says."""
+        seen, desired = moved(applied(on(OLD)), OVERLAY, inside=BELOW), wanted(on(OLD))
+        overlays = make_plan(desired, seen).overlays
+
+        def differing(*known: Change) -> set[str]:
+            lines = lay_side_by_side(desired, seen, known)
+            return {line.field for line in lines if line.differs}
+
+        assert set() == differing(*overlays)
+        assert {f"{FIELD}.file", "devices.disks[vda].driver.type"} == differing()
 
     def test_other_changes_leave_it(self) -> None:
         seen = moved(applied(on(OLD)), OVERLAY, inside=BELOW)

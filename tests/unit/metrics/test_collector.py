@@ -12,8 +12,8 @@ import pytest
 from reconvirt.domain.observed import State
 from reconvirt.hypervisor.errors import HypervisorDown, VirtualServerGone
 from reconvirt.hypervisor.stats import Description, Reading
-from reconvirt.metrics.aside import Aside, Stuck
 from reconvirt.metrics.collector import Collector
+from testbed.waiting import wait_until
 
 QUICK = 0.2  # seconds after which a call is taken for hung
 
@@ -104,7 +104,7 @@ def collector(host: Host, clock: Clock, results: list[str]) -> Iterator[Collecto
         on_collected=lambda result, _seconds: results.append(result),
     )
     yield made
-    made._aside.close()
+    made._caller.close()
 
 
 def test_before_the_first_there_is_nothing(collector: Collector) -> None:
@@ -190,8 +190,7 @@ def test_a_hung_call_is_left_behind_and_made_again(
     assert 1 == collector.stuck
     assert 2 == host.connections
     hang.set()
-    collector._aside._left[0].join()
-    assert 0 == collector.stuck
+    wait_until(lambda: collector.stuck == 0, 10, "the call to come back")
 
 
 def test_a_lost_connection_is_made_again(
@@ -217,22 +216,6 @@ def test_jobs_are_asked_for_where_the_state_tells_of_one(collector: Collector, h
     host.readings = [reading("a")]
     collector.collect()
     assert {} == collector.snapshot.servers[0].job
-
-
-def test_no_more_than_so_many_are_left_behind() -> None:
-    free = threading.Event()
-
-    def connect() -> Any:
-        free.wait()
-        return Host()
-
-    aside = Aside(connect, most_stuck=2)
-    for _ in range(2):
-        with pytest.raises(Stuck, match=r"no answer in 0\.01 s"):
-            aside.run(lambda connection: connection, 0.01)
-    with pytest.raises(Stuck, match="2 earlier calls"):
-        aside.run(lambda connection: connection, 0.01)
-    free.set()
 
 
 def test_it_collects_until_it_is_stopped(collector: Collector, host: Host) -> None:

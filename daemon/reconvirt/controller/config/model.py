@@ -96,7 +96,7 @@ class Config:
     )
     stuck_seconds: float = setting(
         180.0,
-        about="how long all workers, the source or libvirt's events may give no sign of life "
+        about="how long all workers, or one of the other threads, may give no sign of life "
         "before systemd's watchdog is no longer fed, which restarts the daemon",
         least=5,
         unit=_SECONDS,

@@ -20,6 +20,7 @@ import structlog
 from reconvirt.controller.hosts.claims import ASKING, FREE, Claim, InventoryClaims
 from reconvirt.controller.hosts.etcd import Etcd, EtcdDown
 from reconvirt.controller.hosts.fences import Fences
+from reconvirt.hypervisor.supervision import Beat
 
 _ASSERT_SECONDS = 20.0
 """How soon a claim on what runs here is asserted again: at each resync, not at each look."""
@@ -129,8 +130,15 @@ class EtcdClaims:
             if alive:
                 self._fences.seen_alive(name, time.time(), self._lease_seconds)
 
-    def beat(self, stop: threading.Event, seconds: int) -> None:
-        """Show others that this host is heard of, until ``stop``; the body of a thread."""
+    def beat(self, stop: threading.Event, seconds: int, alive: Beat | None = None) -> None:
+        """Show others that this host is heard of, until ``stop``; the body of a thread.
+
+        Args:
+            stop: ends it.
+            seconds: for how long the others remember it.
+            alive: gets the thread's own signs of life.
+        """
+        alive = alive or Beat()
         lease = 0
         while not stop.is_set():
             try:
@@ -140,7 +148,7 @@ class EtcdClaims:
             except EtcdDown as error:
                 _log.debug("etcd is away", error=str(error))
                 lease = 0
-            stop.wait(seconds / 3)
+            alive.wait(stop, seconds / 3)
 
     def _take(self, name: str, uuid: str, purpose: str) -> Claim:
         self._ours.pop(uuid, None)

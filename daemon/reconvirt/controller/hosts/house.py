@@ -27,6 +27,7 @@ from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.peers import HostAnswer, HostIdentity
 from reconvirt.domain.placing import Inventory
+from reconvirt.hypervisor.supervision import THREADS, Beat
 from reconvirt.manifest.host import HostManifest
 
 _log = structlog.get_logger(__name__)
@@ -117,8 +118,10 @@ class House:
         """Ask the hosts that must be asked at each resync, and let others hear of this one."""
         threading.Thread(target=self._watch, name="hosts", daemon=True).start()
         if self._etcd is not None:
-            body, arguments = self._etcd.beat, (self._stop, self._lease_seconds)
-            threading.Thread(target=body, args=arguments, name="etcd-lease", daemon=True).start()
+            etcd, beat, seconds = self._etcd, Beat(), self._lease_seconds
+            THREADS.start(
+                "etcd-lease", lambda: etcd.beat(self._stop, seconds, beat), self._stop, beat=beat
+            )
 
     def stop(self) -> None:
         """End watching migrations; libvirt's daemons carry on what they have begun."""

@@ -19,6 +19,7 @@ from reconvirt.controller.hosts.tries import Past, Wanted, next_try
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.migration import Progress
 from reconvirt.domain.placing import Inventory
+from reconvirt.hypervisor.supervision import THREADS
 from reconvirt.manifest.host import HostManifest
 from reconvirt.metrics.fleet import Migration
 
@@ -330,7 +331,8 @@ class Migrations:
         except OSError as error:
             report = Report(End.UNSURE, f"what is to be known of it cannot be kept: {error}")
         except Exception:  # noqa: BLE001 - the slot must be free again, whatever happens
-            _log.exception("unexpected error, please report it", virtual_server=move.name)
+            with structlog.contextvars.bound_contextvars(virtual_server=move.name):
+                THREADS.failed("migration")
             report = Report(End.UNSURE, "an unexpected error, see the log")
         # While it goes on, the wish is for the next daemon.
         wished = report is not None and self._journal.take_abort_request(move.name)

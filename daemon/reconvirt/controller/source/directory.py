@@ -21,6 +21,7 @@ from reconvirt.controller.liveness import Beat
 from reconvirt.controller.source.tree import Signature, Unstable, read_stable_tree, sign_tree
 from reconvirt.manifest.load import Loader, assemble, failed, revision_of
 from reconvirt.manifest.model import Snapshot, differs
+from reconvirt.manifest.problem import shown_path
 
 _LONGEST_DEBOUNCE = 2.0
 _ROOT_CHECK = 1.0
@@ -62,7 +63,7 @@ class DirectorySource:
         try:
             files, changed = read_stable_tree(self._root, strict=self._strict)
         except Unstable as error:
-            broken = failed(str(self._root), str(error))
+            broken = failed(shown_path(self._root), str(error))
             self._snapshot = assemble([broken], "", self._snapshot)
         else:
             results, revision = self._loader.load(files), revision_of(files)
@@ -83,15 +84,17 @@ class DirectorySource:
 
         Set ``stop`` and :meth:`poke` to end it at once.
         """
+        # The first is told in any case: whoever follows may have failed with it.
+        told: Snapshot | None = None
         while not stop.is_set():
-            before = self._snapshot
             with _Watch(self._root, self._hint) as watch:
                 # Events from here on are not lost, whatever is being read.
                 self._hint.clear()
                 signature = sign_tree(self._root)
                 snapshot = self.read()
-                if before is None or differs(before, snapshot):
+                if told is None or differs(told, snapshot):
                     yield snapshot
+                told = snapshot
                 self._wait(stop, watch, signature)
 
     def _wait(self, stop: threading.Event, watch: _Watch, signature: Signature) -> None:
@@ -131,12 +134,12 @@ class _Watch(FileSystemEventHandler):
     def __enter__(self) -> Self:
         if self._identity is not None:
             observer = Observer()
-            observer.schedule(self, self._identity[0], recursive=True)
             try:
+                observer.schedule(self, self._identity[0], recursive=True)
                 observer.start()
-            except OSError as error:
-                # inotify's limits; the looks at the directory go on.
-                _log.warning("no events of the directory", error=str(error))
+            except Exception as error:  # noqa: BLE001 - inotify's limits, names that it cannot take
+                # The kernel's events only make it quicker: the looks at the directory go on.
+                _log.warning("no events of the directory", error=str(error) or repr(error))
             else:
                 self._observer = observer
         return self

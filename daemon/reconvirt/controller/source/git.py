@@ -14,6 +14,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from reconvirt.controller.config.source import GitSettings
 
@@ -81,7 +82,7 @@ class Git:
             GitFailed: it failed, or took longer than the settings allow.
         """
         where = self.settings.repository
-        overrides = {**_OVERRIDES, "safe.directory": str(where.resolve()), **(settings or {})}
+        overrides = {**_OVERRIDES, "safe.directory": str(_real(where)), **(settings or {})}
         stated = [*overrides.items(), *(self._remote() if self.online else ())]
         options = [part for item in stated for part in ("-c", "=".join(item))]
         command = ["git", "--no-pager", "--no-replace-objects", "-C", str(where), *options]
@@ -140,7 +141,7 @@ class Git:
             "GIT_ALLOW_PROTOCOL": _PROTOCOLS if self.online else "",
             "GIT_ASKPASS": _NOTHING,
             # Not upwards: a directory that is no repository is not part of another one.
-            "GIT_CEILING_DIRECTORIES": str(self.settings.repository.resolve().parent),
+            "GIT_CEILING_DIRECTORIES": str(_real(self.settings.repository).parent),
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_OPTIONAL_LOCKS": "0",
@@ -192,6 +193,11 @@ def _names(settings: GitSettings) -> dict[str, str]:
             settings.credentials_file or settings.credential_helper or "the request"
         ),
     }
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; also one whose links lead round in a circle, which git refuses."""
+    return Path(os.path.realpath(path))
 
 
 def _words(errors: bytes) -> str:

@@ -9,6 +9,7 @@ from reconvirt.controller.source.git import Git, GitFailed
 from reconvirt.controller.source.tree import is_manifest, who_else_writes
 from reconvirt.manifest.document import MOST_BYTES
 from reconvirt.manifest.model import SourceFile
+from reconvirt.manifest.problem import shown_path
 
 FETCHED = "refs/reconvirt/"
 """Where ``reconvirt sync`` keeps what it has fetched, out of the way of branches."""
@@ -133,16 +134,18 @@ def read_files(git: Git, commit: str) -> tuple[SourceFile, ...]:
     root = git.settings.repository
     contents = _read_blobs(git, [f"{commit}:{inside}{each}" for each in good])
     files = [
-        SourceFile(str(root / folder / path), content, problem)
+        SourceFile(shown_path(root / folder / path), content, problem)
         for path, (content, problem) in zip(good, contents, strict=True)
     ]
     broken = "its name has a line break"
-    files += [SourceFile(str(root / folder / e), None, broken) for e in paths if e not in good]
+    files += [
+        SourceFile(shown_path(root / folder / e), None, broken) for e in paths if e not in good
+    ]
     closed = sorted(path for path, why in entries.items() if why and "\n" not in path)
     links = [each for each in closed if entries[each] == _LINK_WORDS]
     leads_on = _find_files(git, [f"{commit}:{inside}{each}" for each in links])
     files += [
-        SourceFile(str(root / folder / path), None, entries[path], closed=True)
+        SourceFile(shown_path(root / folder / path), None, entries[path], closed=True)
         for path in closed
         if f"{commit}:{inside}{path}" not in leads_on
     ]

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from reconvirt.manifest.document import MOST_BYTES
 from reconvirt.manifest.model import SourceFile
+from reconvirt.manifest.problem import shown_path
 
 _SUFFIXES = (".yaml", ".yml")
 _TRIES = 5
@@ -42,7 +43,7 @@ def read_paths(paths: Iterable[Path], *, strict: bool = False) -> tuple[SourceFi
         if path.is_dir():
             files |= {each.path: each for each in read_tree(path, strict=strict)}
         else:
-            files[str(path)] = _read_file(path, path.parent.resolve(), strict=strict)
+            files[shown_path(path)] = _read_file(path, path.parent, strict=strict)
     return tuple(files.values())
 
 
@@ -58,7 +59,7 @@ def newest_change(*paths: Path) -> float | None:
     for path in paths:
         folders = (Path(folder) for folder, *_ in _list_visible(path, lambda _error: None))
         for place in (path, *folders, *(each.path for each in _walk(path))):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RuntimeError):
                 times.append(place.stat().st_mtime)
     return round(min(max(times), time.time()), 3) if times else None
 
@@ -76,7 +77,7 @@ def read_stable_tree(
         files, changed = read_tree(root, strict=strict), newest_change(root)
         if sign_tree(root) == before:
             return files, changed
-    raise Unstable(f"{root} changed while it was being read, {_TRIES} times in a row")
+    raise Unstable(f"{shown_path(root)} changed while it was being read, {_TRIES} times in a row")
 
 
 def read_tree(root: Path, *, strict: bool = False) -> tuple[SourceFile, ...]:
@@ -89,15 +90,14 @@ def read_tree(root: Path, *, strict: bool = False) -> tuple[SourceFile, ...]:
         root: the directory.
         strict: whether files are refused that others than their owner can write to, or replace.
     """
-    real = root.resolve()
     files: list[SourceFile] = []
     for found in _walk(root):
         path = found.path
         problem = found.problem or (_replaceable(path, root) if strict else "")
         if problem:
-            files.append(SourceFile(str(path), None, problem, closed=found.closed))
+            files.append(SourceFile(shown_path(path), None, problem, closed=found.closed))
         else:
-            files.append(_read_file(path, real, strict=strict))
+            files.append(_read_file(path, root, strict=strict))
     return tuple(files)
 
 
@@ -116,8 +116,8 @@ def sign_tree(root: Path) -> Signature:
         path = each.path
         try:
             found = path.lstat() if each.closed else path.stat()
-        except OSError as error:
-            signature.append((str(path), -1, error.errno or 0, 0, 0))
+        except (OSError, RuntimeError) as error:
+            signature.append((str(path), -1, getattr(error, "errno", 0) or 0, 0, 0))
             continue
         times = (found.st_mtime_ns, found.st_ctime_ns)
         signature.append((str(path), found.st_ino, found.st_size, *times))
@@ -132,10 +132,31 @@ def is_manifest(name: str) -> bool:
 def _list_visible(
     root: Path, on_error: Callable[[OSError], None]
 ) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Each directory that is not hidden, with what is in it."""
-    for folder, folders, names in os.walk(root, onerror=on_error):
-        folders[:] = sorted(each for each in folders if not each.startswith("."))
-        yield folder, folders, names
+    """Each directory that is not hidden, with what is in it.
+
+    Without recursion: a directory may have more levels than Python can go down. Symbolic links to
+    directories are not followed: they could lead round in circles.
+    """
+    waiting = [str(root)]
+    while waiting:
+        folder = waiting.pop()
+        folders: list[str] = []
+        names: list[str] = []
+        below: list[str] = []
+        try:
+            with os.scandir(folder) as found:
+                for entry in found:
+                    if not _is_folder(entry):
+                        names.append(entry.name)
+                    elif not entry.name.startswith("."):
+                        folders.append(entry.name)
+                        below += [] if entry.is_symlink() else [entry.path]
+        except OSError as error:
+            error.filename = folder
+            on_error(error)
+            continue
+        yield folder, sorted(folders), names
+        waiting += sorted(below, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +175,6 @@ def _walk(root: Path) -> Iterator[_Found]:
     def on_error(error: OSError) -> None:
         problems.append(_Found(Path(error.filename), _words(error)))
 
-    # Symbolic links to directories are not followed: they could lead around in circles.
     for folder, folders, names in _list_visible(root, on_error):
         for name in sorted(names):
             path = Path(folder, name)
@@ -169,6 +189,13 @@ def _walk(root: Path) -> Iterator[_Found]:
             elif is_manifest(name):
                 yield _Found(path, _FOLDER, closed=True)
     yield from problems
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link that leads round in a circle; reading it tells
 
 
 _WRITABLE = {stat.S_IWGRP: "its group", stat.S_IWOTH: "everybody"}
@@ -186,7 +213,7 @@ def _replaceable(path: Path, root: Path) -> str:
     """Why others can put another file in the place of one; "" if they cannot."""
     for folder in path.parents:
         if (words := who_else_writes(folder)) is not None:
-            return f"{folder}: {words}"
+            return f"{shown_path(folder)}: {words}"
         if folder == root:
             break
     return ""
@@ -195,23 +222,23 @@ def _replaceable(path: Path, root: Path) -> str:
 def _read_file(path: Path, root: Path, *, strict: bool) -> SourceFile:
     """A regular file of at most the allowed size, inside ``root`` wherever its links lead."""
     try:
-        if not path.resolve(strict=True).is_relative_to(root):
-            problem = f"it is a link that leads out of {root}"
-            return SourceFile(str(path), None, problem)
+        if not path.resolve(strict=True).is_relative_to(root.resolve(strict=True)):
+            problem = f"it is a link that leads out of {shown_path(root)}"
+            return SourceFile(shown_path(path), None, problem)
         # Without O_NONBLOCK opening a named pipe would wait for somebody to write.
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(number, "rb") as file:
             found = os.fstat(number)
             if not stat.S_ISREG(found.st_mode):
-                return SourceFile(str(path), None, "it is not a regular file")
+                return SourceFile(shown_path(path), None, "it is not a regular file")
             if strict and (words := _writers(found)) is not None:
-                return SourceFile(str(path), None, words)
-            return SourceFile(str(path), file.read(MOST_BYTES + 1))
+                return SourceFile(shown_path(path), None, words)
+            return SourceFile(shown_path(path), file.read(MOST_BYTES + 1))
     except (OSError, RuntimeError) as error:
-        return SourceFile(str(path), None, _words(error))
+        return SourceFile(shown_path(path), None, _words(error))
 
 
 def _words(error: OSError | RuntimeError) -> str:
     if isinstance(error, OSError) and error.errno != errno.ELOOP:
-        return f"it cannot be read: {error.strerror}"
+        return f"it cannot be read: {error.strerror or error}"
     return "it cannot be read: its links lead round in a circle"

@@ -13,7 +13,7 @@ import libvirt
 
 from reconvirt.domain.actions import Action
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.disk_uses import disk_names, opens_for_writing
+from reconvirt.domain.disk_uses import opens_for_writing
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
 from reconvirt.domain.needs import Need, needs_of
@@ -37,6 +37,13 @@ from reconvirt.hypervisor.observe import (
 )
 from reconvirt.hypervisor.pool import Pool
 from reconvirt.hypervisor.presence import LIBVIRTS, inactive, missing_here
+from reconvirt.hypervisor.storage_reads import (
+    XML_SECONDS,
+    active_xml,
+    block_jobs,
+    list_active,
+    volume_path,
+)
 from reconvirt.hypervisor.storage_use import ActiveDomain, StorageUse, read_chains
 from reconvirt.hypervisor.zfcp import LunNotFound, resolve_lun
 
@@ -44,7 +51,6 @@ _WATCH_SECONDS = 30.0
 _BULK_SECONDS = 5.0
 _BULK_ATTEMPTS = 4
 _SHUT_OFF = -1  # instead of a number
-_ACTIVE = libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
 _AT_A_GLANCE = ("state.state", "state.reason", "vcpu.current", "vcpu.maximum")
 
 
@@ -98,6 +104,8 @@ class Hypervisor:
         self._reading = self._writing = 0
         self._storage = StorageUse(self.is_local, self._volume_path)
         self._bounded = BoundedCalls()
+        # One that hangs is asked once, and holds up no start of another.
+        self._asking = BoundedCalls(most_stuck=1)
         self._pool = Pool(uri, keepalive=keepalive)
 
     @contextmanager
@@ -308,42 +316,34 @@ class Hypervisor:
         if not opens_for_writing(xml):
             return ()
         with self._call("storage_conflicts", uuid) as connection:
-            domains = self.read(connection.listAllDomains, _ACTIVE)
-            active = {domain.UUIDString(): domain for domain in domains}
+            active = list_active(connection, self.read)
+        return self._storage.conflicts(uuid, xml, active, self._active_xml)
 
-            def read_xml(one: ActiveDomain) -> str | None:
-                try:
-                    with translated():
-                        return str(self.read(active[one.uuid].XMLDesc))
-                except VirtualServerGone:
-                    return None
+    def _active_xml(self, domain: ActiveDomain) -> str | None:
+        """The XML of one that runs; None if it has ended, or does not answer in time."""
 
-            listed = [ActiveDomain(key, each.name(), each.ID()) for key, each in active.items()]
-            return self._storage.conflicts(uuid, xml, listed, read_xml)
+        def read() -> str:
+            with self._call("active_xml", domain.name) as connection:
+                return active_xml(connection, domain.uuid, self.read)
+
+        try:
+            return self._asking.run(read, XML_SECONDS, key=domain.uuid, what=domain.name)
+        except (NoAnswer, VirtualServerGone):
+            return None
 
     @bounded()
     def block_jobs(self, uuid: str) -> tuple[str, ...]:
-        """The disks, by target.dev, that a block job works on.
-
-        libvirt writes a ``<mirror>`` for a copy and an active commit, and nothing for others.
-        """
+        """The disks of a domain, by target.dev, that a block job works on."""
         try:
             with self._call("block_jobs", uuid) as connection:
-                domain = self.read(connection.lookupByUUIDString, uuid)
-                if not self.read(domain.isActive):
-                    return ()
-                check_responding(domain, self.read)
-                names = disk_names(self.read(domain.XMLDesc))
-                return tuple(each for each in names if self.read(domain.blockJobInfo, each))
+                return block_jobs(connection, uuid, self.read)
         except VirtualServerGone:
             return ()
 
     def _volume_path(self, volume: str) -> str:
-        pool, _, name = volume.partition("/")
         try:
             with self._call("volume", volume) as connection:
-                found = self.read(connection.storagePoolLookupByName, pool)
-                return str(self.read(self.read(found.storageVolLookupByName, name).path))
+                return volume_path(connection, volume, self.read)
         except HypervisorError:
             return ""
 

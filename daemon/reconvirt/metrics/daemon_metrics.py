@@ -25,10 +25,11 @@ from reconvirt.metrics.observer import Observer, Result
 CONTROLLER = "virtual_server"
 _THREADS = (  # whose counters begin at 0
     "api",
-    "census",
+    "call",
     "endpoint",
     "etcd-lease",
     "glances",
+    "hosts",
     "libvirt-events",
     "libvirt-link",
     "main",

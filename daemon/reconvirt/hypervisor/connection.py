@@ -35,7 +35,7 @@ from reconvirt.hypervisor.observe import (
     read_inactive,
 )
 from reconvirt.hypervisor.pool import Pool
-from reconvirt.hypervisor.presence import missing
+from reconvirt.hypervisor.presence import LIBVIRTS, inactive, missing_here
 from reconvirt.hypervisor.storage_reads import (
     XML_SECONDS,
     active_xml,
@@ -354,8 +354,16 @@ class Hypervisor:
 
     def missing(self, needs: Iterable[Need]) -> tuple[Need, ...]:
         """Those of the things that virtual servers need that are not there."""
-        with self._call("missing") as connection:
-            return missing(needs, connection, self.read, is_local=self.is_local)
+        wanted = set(needs)
+        # Without a connection: a file system that hangs would keep it.
+        found = set(missing_here(wanted)) if self.is_local else set()
+        asked = any(each.kind in LIBVIRTS for each in wanted)
+        return tuple(sorted(found | (self._inactive(wanted) if asked else set())))
+
+    @bounded()
+    def _inactive(self, needs: Iterable[Need]) -> set[Need]:
+        with self._call("list-active") as connection:
+            return set(inactive(needs, connection, self.read))
 
     def missing_sources(self, xml: str) -> tuple[str, ...]:
         """What a domain would need of this host to be started, and is not there, in words."""

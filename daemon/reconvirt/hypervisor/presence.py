@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,52 +15,40 @@ from reconvirt.domain.needs import Need, NeedKind
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
-def missing(
-    needs: Iterable[Need],
-    connection: libvirt.virConnect,
-    read: Callable[..., Any],
-    *,
-    is_local: bool,
-) -> tuple[Need, ...]:
-    """Those that are not there; of what cannot be checked it is assumed that it is there.
+LIBVIRTS = (NeedKind.NETWORK, NeedKind.POOL)
+"""What libvirt is asked for; everything else is looked up on the host itself."""
 
-    At most two calls, and none where neither a network nor a storage pool is needed.
+
+def missing_here(needs: Iterable[Need]) -> Iterator[Need]:
+    """The files and network devices that are not on this host, without a call to libvirt.
+
+    What cannot be said counts as being there.
+    """
+    return (each for each in needs if each.kind not in LIBVIRTS and not _is_there(each))
+
+
+def inactive(
+    needs: Iterable[Need], connection: libvirt.virConnect, read: Callable[..., Any]
+) -> Iterator[Need]:
+    """The networks and storage pools that are not active; a call for each of the two kinds.
 
     Args:
         needs: what is needed.
         connection: libvirt.
         read: makes a call that changes nothing.
-        is_local: whether libvirt runs on this host, and opens the files that we see.
 
     Raises:
         libvirt.libvirtError: as libvirt says.
     """
-    wanted = sorted(needs)
-    kinds = {each.kind for each in wanted}
-    lists = {
-        NeedKind.NETWORK: (
-            connection.listAllNetworks,
-            libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE,
-        ),
-        NeedKind.POOL: (
-            connection.listAllStoragePools,
-            libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE,
-        ),
-    }
-    active = {
-        kind: {each.name() for each in read(call, flags)}
-        for kind, (call, flags) in lists.items()
-        if kind in kinds
-    }
-    found = []
-    for need in wanted:
-        if need.kind in active:
-            is_there = need.name in active[need.kind]
-        else:
-            is_there = not is_local or _is_there(need)
-        if not is_there:
-            found.append(need)
-    return tuple(found)
+    wanted = list(needs)
+    for kind, call, flags in (
+        (NeedKind.NETWORK, "listAllNetworks", libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE),
+        (NeedKind.POOL, "listAllStoragePools", libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE),
+    ):
+        needed = [each for each in wanted if each.kind is kind]
+        if needed:
+            active = {each.name() for each in read(getattr(connection, call), flags)}
+            yield from (each for each in needed if each.name not in active)
 
 
 def _is_there(need: Need) -> bool:

@@ -58,13 +58,16 @@ def test_networks_and_pools_must_be_active(hypervisor: Hypervisor) -> None:
     assert before == hypervisor.calls.reading
 
 
-def test_the_files_of_another_host_are_not_looked_for() -> None:
+def test_the_files_of_another_host_are_not_looked_for(
+    hypervisor: Hypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are not ours."""
-    remote = Hypervisor.__new__(Hypervisor)
-    remote.uri = "qemu+ssh://other/system"
-    remote._connection = type("None", (), {"listAllNetworks": None, "listAllStoragePools": None})
+    needs = [file("/none"), Need(NeedKind.NETWORK_DEVICE, "none")]
+    assert 2 == len(hypervisor.missing(needs))
 
-    assert () == remote.missing([file("/none"), Need(NeedKind.NETWORK_DEVICE, "none")])
+    monkeypatch.setattr(hypervisor, "uri", "qemu+ssh://other/system")
+
+    assert () == hypervisor.missing(needs)
 
 
 def test_what_a_domain_needs_is_told_in_words(hypervisor: Hypervisor, tmp_path: Path) -> None:

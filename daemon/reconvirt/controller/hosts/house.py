@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from reconvirt.controller.config import Config
 from reconvirt.controller.history import History
 from reconvirt.controller.hosts.abort import abort_migration
@@ -29,8 +27,6 @@ from reconvirt.domain.peers import HostAnswer, HostIdentity
 from reconvirt.domain.placing import Inventory
 from reconvirt.hypervisor.supervision import THREADS, Beat
 from reconvirt.manifest.host import HostManifest
-
-_log = structlog.get_logger(__name__)
 
 
 class House:
@@ -116,7 +112,8 @@ class House:
 
     def start(self) -> None:
         """Ask the hosts that must be asked at each resync, and let others hear of this one."""
-        threading.Thread(target=self._watch, name="hosts", daemon=True).start()
+        hosts = Beat()
+        THREADS.start("hosts", lambda: self._watch(hosts), self._stop, beat=hosts)
         if self._etcd is not None:
             etcd, beat, seconds = self._etcd, Beat(), self._lease_seconds
             THREADS.start(
@@ -177,13 +174,10 @@ class House:
             )
         return before != now
 
-    def _watch(self) -> None:
+    def _watch(self, beat: Beat) -> None:
         while not self._stop.is_set():
-            try:
-                self.look()
-            except Exception:  # noqa: BLE001 - or no fence would end any more
-                _log.exception("unexpected error, please report it")
-            self.resync.wait(self._resync_seconds)
+            self.look()
+            self.resync.wait(self._resync_seconds, beat)
 
     def _others(self) -> tuple[KnownHost, ...]:
         try:

@@ -293,6 +293,8 @@ class Migrations:
 
     def _carry_out(self, move: Move, wanted: Wanted) -> None:
         report = self._run(move)
+        for left in move.left:
+            self._history.tell(move.name, "ImageLeft", left, level="warning")
         with self._lock:
             if self._moves.get(move.name) is not move:
                 return  # It was ended before anything was sent, and nobody waits for it.

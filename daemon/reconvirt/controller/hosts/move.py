@@ -72,6 +72,7 @@ class Move:
         error: what libvirt said of its failure.
         suspended: whether its guest was paused so that the rest can be sent.
         by_hand: whether a person has ended it.
+        left: which images were left at the destination, and why: a sentence each.
         aborted: why it is to end, if it is.
         progress: how far it is; None when it has ended.
         seen: how far it was when it was last asked.
@@ -91,6 +92,7 @@ class Move:
     begins: bool = True
     sending: bool = False
     waited: bool = False
+    left: list[str] = field(default_factory=list)
     uuid: str = ""
     aborted: str = ""
     progress: Progress | None = None
@@ -218,8 +220,7 @@ class Move:
 
     def clean_up(self, there: Host, uuid: str) -> None:
         """Remove the images that were made at the destination."""
-        for left in self.copies.remove(there, uuid, self.destination.name):
-            _log.warning("image left at the destination", virtual_server=self.name, why=left)
+        self.left += self.copies.remove(there, uuid, self.destination.name)
 
     def _make_images(
         self, here: Host, there: Host, observed: Observed, order: Order

@@ -20,6 +20,7 @@ from reconvirt.controller.state_store import Unreadable
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.observed import State
 from reconvirt.domain.peers import HostAnswer, HostIdentity
+from reconvirt.hypervisor.supervision import Beat
 
 _OWN = ""
 """The name under which this host itself is asked."""
@@ -70,9 +71,9 @@ class HostResync:
         """Have it done soon."""
         self._due.set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until it is due again."""
-        self._due.wait(seconds)
+    def wait(self, seconds: float, beat: Beat) -> None:
+        """Wait until it is due again, and give signs of life meanwhile."""
+        beat.wait(self._due, seconds)
         self._due.clear()
 
     def run(self) -> None:

@@ -172,13 +172,15 @@ class Guard:
         needed = EVIDENCE.get(type(call.action), frozenset())
         if not needed:
             raise NoAuthority(f"{call.action.verb}: no evidence is stated for this action")
+        claims = False
         try:
             for evidence in Evidence:
                 if evidence in needed:
+                    claims = claims or evidence is Evidence.STORAGE
                     _CHECKS[evidence](self, hypervisor, call)
             hypervisor.act(call.uuid, call.action)
         finally:
-            if Evidence.STORAGE in needed:
+            if claims:
                 hypervisor.release_storage(call.uuid)
 
     def _see_authority(self, _hypervisor: Hypervisor, call: Call) -> None:

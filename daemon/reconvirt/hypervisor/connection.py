@@ -13,7 +13,6 @@ import libvirt
 
 from reconvirt.domain.actions import Action
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.disk_uses import opens_for_writing
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
 from reconvirt.domain.needs import Need, needs_of
@@ -306,18 +305,24 @@ class Hypervisor:
             return ""
 
     @bounded()
-    def storage_conflicts(self, uuid: str, xml: str) -> tuple[str, ...]:
+    def storage_conflicts(self, uuid: str, xml: str, *, claim: bool = False) -> tuple[str, ...]:
         """What else uses the storage that a domain is about to open, a sentence each.
 
         Args:
             uuid: the domain's.
             xml: the domain's, or that of a device that is to be attached.
+            claim: whether it is opened directly afterwards, up to :meth:`release_storage`.
         """
-        if not opens_for_writing(xml):
-            return ()
-        with self._call("storage_conflicts", uuid) as connection:
-            active = list_active(connection, self.read)
-        return self._storage.conflicts(uuid, xml, active, self._active_xml)
+
+        def list_all() -> list[ActiveDomain]:
+            with self._call("storage_conflicts", uuid) as connection:
+                return list_active(connection, self.read)
+
+        return self._storage.conflicts(uuid, xml, list_all, self._active_xml, claim=claim)
+
+    def release_storage(self, uuid: str) -> None:
+        """What a domain was to open is open, or has failed to be."""
+        self._storage.release(uuid)
 
     def _active_xml(self, domain: ActiveDomain) -> str | None:
         """The XML of one that runs; None if it has ended, or does not answer in time."""

@@ -23,6 +23,24 @@ from reconvirt.hypervisor.supervision import THREADS
 from reconvirt.metrics.observer import Observer, Result
 
 CONTROLLER = "virtual_server"
+_THREADS = (  # whose counters begin at 0
+    "api",
+    "call",
+    "endpoint",
+    "etcd-lease",
+    "glances",
+    "hosts",
+    "libvirt-events",
+    "libvirt-link",
+    "main",
+    "metrics",
+    "migration",
+    "perf",
+    "pruner",
+    "source",
+    "worker",
+    "workers",
+)
 PRIORITIES = ("change", "resync")
 
 _QUEUE_BUCKETS = tuple(10.0**power for power in range(-6, 4))
@@ -281,7 +299,7 @@ class DaemonMetrics(Observer, RegistryCollector):
             "Unexpected errors that ended a thread of the daemon, which was started again.",
             labels=["thread"],
         )
-        for kind, count in sorted(THREADS.failures.items()):
+        for kind, count in sorted({**dict.fromkeys(_THREADS, 0), **THREADS.failures}.items()):
             failures.add_metric([kind], count)
         yield failures
         yield GaugeMetricFamily(

@@ -83,6 +83,7 @@ class StateStore:
         self._memory: dict[Document, dict[str, Any]] = {}
         self._cache: dict[Document, tuple[_Seen, dict[str, Any]]] = {}
         self._unreadable: dict[Document, str] = {}
+        self._filled: set[Document] = set()
 
     @property
     def directory(self) -> Path | None:
@@ -95,7 +96,7 @@ class StateStore:
         A change by any thread or process that has returned is seen.
 
         Raises:
-            Unreadable: the file is there and cannot be read.
+            Unreadable: the file is there and cannot be read, or it had entries and is gone.
         """
         with self._lock:
             return self._current(document)
@@ -118,7 +119,8 @@ class StateStore:
         block raises. Changes of several documents may be nested.
 
         Raises:
-            Unreadable: the file is there and cannot be read; it stays as it is.
+            Unreadable: the file is there and cannot be read, and stays as it is; or it had entries
+                and is gone.
             OSError: it cannot be written; what was there before still is.
         """
         with self._lock, self._locked():
@@ -132,6 +134,7 @@ class StateStore:
             else:
                 value = {"version": _VERSION, "entries": entries}
                 _write(self._directory / document, value)
+                self._note_filled(document, entries)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -164,20 +167,38 @@ class StateStore:
             if known is not None and known[0] == seen:
                 return known[1]
             found = _parse(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            self._unreadable.pop(document, None)
-            return {}
+        except FileNotFoundError as error:
+            if document not in self._filled:
+                self._unreadable.pop(document, None)
+                return {}
+            # Nobody has said what was in it: a directory that was cleaned, or not mounted again.
+            what = f"{file} is gone, and had entries when it was last read"
+            message = f"{what}; restore it, or write {{}} into it if none of them counts any more"
+            self._report(document, message)
+            raise Unreadable(message) from error
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             message = f"{file} cannot be read ({why}); repair it, or remove it if that is safe"
-            if self._unreadable.get(document) != message:
-                self._unreadable[document] = message
-                _log.error("state cannot be read", file=str(file), error=str(why))
+            self._report(document, message)
+            self._filled.discard(document)  # A person has been asked to remove it.
             raise Unreadable(message) from error
         self._unreadable.pop(document, None)
+        self._note_filled(document, found)
         if time.time_ns() - seen[-1] > _SETTLED_NANOSECONDS:
             self._cache[document] = (seen, found)
         return found
+
+    def _note_filled(self, document: Document, entries: Mapping[str, Any]) -> None:
+        """Remember whether a document has entries: then its file does not just go."""
+        if entries:
+            self._filled.add(document)
+        else:
+            self._filled.discard(document)
+
+    def _report(self, document: Document, message: str) -> None:
+        if self._unreadable.get(document) != message:
+            self._unreadable[document] = message
+            _log.error("state cannot be read", document=document, error=message)
 
 
 def _look(file: Path) -> _Seen:

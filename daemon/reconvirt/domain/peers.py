@@ -27,6 +27,15 @@ class HostIdentity:
         """Whether both are one host for sure; False while one of them is not known."""
         return bool(self.uuid and self.hostname) and self == other
 
+    def is_other(self, other: HostIdentity) -> bool:
+        """Whether they are two hosts for sure.
+
+        One alone proves nothing: libvirt makes up a new uuid at each start where firmware has none,
+        and a host may be renamed.
+        """
+        known = self.uuid and self.hostname and other.uuid and other.hostname
+        return bool(known) and self.uuid != other.uuid and self.hostname != other.hostname
+
 
 @dataclass(frozen=True, slots=True)
 class HostAnswer:

@@ -7,13 +7,29 @@ from dataclasses import replace
 import pytest
 
 from peer_hosts import Rounds, Said, identity, known
+from reconvirt.controller.hosts.census import Question, Round
 from reconvirt.controller.hosts.claims import ASKING, FREE, InventoryClaims
 from reconvirt.controller.hosts.known_hosts import KnownHost
 from reconvirt.controller.state_store import Unreadable
 from reconvirt.domain.observed import State
+from reconvirt.domain.peers import HostAnswer, HostIdentity
 
 UUID = "8f1c6a0e-5d0b-4c36-9d0e-6b0f6c1f2a11"
 HOSTS = known("b", "c")
+
+
+class Answering:
+    """Another libvirt than before, without virtual servers."""
+
+    def __init__(self, met: HostIdentity) -> None:
+        self._round = Round(0.0, {"b": HostAnswer(identity=met)})
+
+    def answers(self, _question: Question) -> Round:
+        """Always the same."""
+        return self._round
+
+    def forget(self, _uuid: str, _purpose: str) -> None:
+        """There is nothing to forget."""
 
 
 def look(said: Said | None, *fenced: str, hosts: tuple[KnownHost, ...] = ()) -> tuple[str, str]:
@@ -90,6 +106,34 @@ def test_one_host_by_two_uris_need_answer_at_one_only() -> None:
     assert ("", "") == look({"b": {}, "b-by-ssh": "no route"}, hosts=both)
     stranger = replace(again, identity=replace(again.identity, hostname="other"))
     assert "b-by-ssh" == look({"b": {}, "b-by-ssh": "no route"}, hosts=(HOSTS[0], stranger))[1]
+
+
+@pytest.mark.parametrize(
+    ("met", "described", "counts"),
+    [
+        (HostIdentity("uuid-of-b", "b"), False, True),
+        (HostIdentity("other", "other"), False, False),
+        # Firmware without a uuid: libvirt makes one up at each start.
+        (HostIdentity("other", "b"), False, False),
+        (HostIdentity("other", "b"), True, True),
+        (HostIdentity("other", "other"), True, False),
+    ],
+)
+def test_what_another_libvirt_says_at_its_uri_does_not_count(
+    met: HostIdentity, *, described: bool, counts: bool
+) -> None:
+    """The address was given away, while the host that had it may go on to run its guests."""
+    (host,) = known("b", described=described)
+    claims = InventoryClaims(
+        Rounds({"b": {}}), lambda: (replace(host, identity=HostIdentity()),), lambda _host: False
+    )
+    assert FREE == claims.look("web1", UUID, "start")
+
+    claims = InventoryClaims(Answering(met), lambda: (host,), lambda _host: False)
+    claim = claims.look("web1", UUID, "start")
+
+    assert ("" if counts else "b") == claim.host
+    assert counts == ("another libvirt answers" not in claim.reason)
 
 
 def test_what_this_very_libvirt_has_is_no_other_hosts() -> None:

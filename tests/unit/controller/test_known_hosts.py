@@ -67,6 +67,44 @@ def test_another_libvirt_at_the_uri_of_a_retired_host_is_not_that_host(tmp_path:
     assert [B_IDENTITY] == [each.identity for each in known.others()]
 
 
+@pytest.mark.parametrize(
+    ("now", "stays"),
+    [
+        (HostIdentity("2", "new"), True),
+        (HostIdentity("2", "b"), False),
+        (HostIdentity("1", "b.example.com"), False),
+    ],
+)
+def test_a_host_whose_uri_leads_to_another_one_stays_known(
+    tmp_path: Path, now: HostIdentity, *, stays: bool
+) -> None:
+    """Its address was given away: what it runs, it runs on. A new uuid or name alone is no host."""
+    known = known_hosts(tmp_path)
+    known.take({"b": B})
+    known.heard(B.uri, HostAnswer(identity=B_IDENTITY))
+
+    assert B_IDENTITY == known.heard(B.uri, HostAnswer(identity=now))
+
+    left = [("b", True), (f"{B.uri}#b", False)] if stays else [("b", True)]
+    assert left == named(known)
+    expected = {"b": now, f"{B.uri}#b": B_IDENTITY}
+    assert all(each.identity == expected[each.name] for each in known.others())
+    # Back again, at whatever URI: it is asked there.
+    known.heard(B.uri, HostAnswer(identity=B_IDENTITY))
+    assert f"{B.uri}#b" not in {each.name for each in known.others()}
+
+
+def test_hosts_of_manifests_are_known_whatever_the_file_says(tmp_path: Path) -> None:
+    """It was written by hand, or by a person who repaired it."""
+    known = known_hosts(tmp_path)
+    known.take({"b": B})
+
+    (tmp_path / Document.HOSTS).write_text("{}", encoding="utf-8")
+    known.forget("test:///none")  # Not to wait until it is read again.
+
+    assert [("b", True)] == named(known)
+
+
 @pytest.mark.parametrize("content", ["{", '{"test:///b": "no host"}', '{"version": 9}'])
 def test_a_file_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path, content: str) -> None:
     """It is said, and the file stays as it is."""

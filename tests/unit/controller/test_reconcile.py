@@ -530,7 +530,7 @@ class TestHolds:
         assert ([], Phase.UNMANAGED) == (libvirt.done, outcome.phase)
         assert outcome.hold is not None
         assert "its manifest is gone" in outcome.message
-        (tmp_path / Document.HOLDS).unlink()
+        (tmp_path / Document.HOLDS).write_text("{}", encoding="utf-8")
         reconciler.remove(orphan)
         assert [Undefine] == [type(each) for each in libvirt.done]
 

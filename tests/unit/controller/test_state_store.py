@@ -156,6 +156,38 @@ def test_what_cannot_be_read_is_listed(tmp_path: Path) -> None:
     assert () == store.problems()
 
 
+def test_a_file_that_had_entries_does_not_just_go(tmp_path: Path) -> None:
+    """Nothing is written over what may come back; a person says that it counts no more."""
+    store, file = StateStore(tmp_path), tmp_path / Document.HOLDS
+    with store.change(Document.HOLDS) as entries:
+        entries["web1"] = {}
+    file.unlink()
+
+    with pytest.raises(Unreadable, match=r"is gone, and had entries .* restore it, or write {}"):
+        store.read(Document.HOLDS)
+    with pytest.raises(Unreadable), store.change(Document.HOLDS):
+        pass
+    assert not file.exists()
+    file.write_text("{}", encoding="utf-8")
+    assert {} == store.read(Document.HOLDS)
+    file.unlink()
+    assert {} == store.read(Document.HOLDS)
+
+
+def test_what_cannot_be_read_may_be_removed(tmp_path: Path) -> None:
+    """As the message says, also where it had entries before."""
+    store, file = StateStore(tmp_path), tmp_path / Document.HOLDS
+    with store.change(Document.HOLDS) as entries:
+        entries["web1"] = {}
+    file.write_text("{", encoding="utf-8")
+    with pytest.raises(Unreadable):
+        store.read(Document.HOLDS)
+
+    file.unlink()
+
+    assert {} == store.read(Document.HOLDS)
+
+
 def test_a_virtual_server_may_be_called_version(tmp_path: Path) -> None:
     """In a file of names alone."""
     (tmp_path / Document.HOLDS).write_text('{"version": {"reason": "x"}}', encoding="utf-8")

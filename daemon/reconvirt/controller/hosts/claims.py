@@ -142,7 +142,7 @@ class InventoryClaims:
         unsure = FREE
         heard = [each.identity for each in answers.values() if isinstance(each, HostAnswer)]
         for host in known:
-            answer = answers[host.name]
+            answer = _answer_of(host, answers[host.name])
             if isinstance(answer, str):
                 # One host may be known by two URIs: it need not answer at both.
                 if any(host.identity.is_same(each) for each in heard):
@@ -156,6 +156,19 @@ class InventoryClaims:
                 if key == uuid or called == name:
                     return Claim(_has_it(host.name, state, reason), host.name, sure=key == uuid)
         return unsure
+
+
+def _answer_of(host: KnownHost, answer: Answer) -> Answer:
+    """What a host has answered; why it has not, where another one answers at its URI.
+
+    Its own virtual servers are then known to nobody: what another one has says nothing of them.
+    """
+    if isinstance(answer, str) or host.identity in (HostIdentity(), answer.identity):
+        return answer
+    if host.described and not host.identity.is_other(answer.identity):
+        return answer
+    who = answer.identity.hostname
+    return f"another libvirt answers at {host.uri}: {who} with host uuid {answer.identity.uuid}"
 
 
 def _may_have_it(host: KnownHost, why: str) -> str:

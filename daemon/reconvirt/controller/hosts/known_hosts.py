@@ -97,10 +97,11 @@ class KnownHosts:
     def describe(self, hosts: Mapping[str, HostManifest]) -> None:
         """Take it that these are the hosts of the manifests, without keeping them."""
         self._described = {each.uri: name for name, each in hosts.items() if name != self._own}
+        self._unkept = self._as_entries()
+
+    def _as_entries(self) -> dict[str, Any]:
         now = self._clock()
-        self._unkept = {
-            uri: {"name": name, "first_seen": now} for uri, name in self._described.items()
-        }
+        return {uri: {"name": name, "first_seen": now} for uri, name in self._described.items()}
 
     def others(self) -> tuple[KnownHost, ...]:
         """All known hosts but this one.
@@ -108,7 +109,8 @@ class KnownHosts:
         Raises:
             Unreadable: it is not known which there are.
         """
-        entries = {**self._unkept, **self._entries()}
+        # Those that manifests describe are known whatever the file says.
+        entries = {**self._as_entries(), **self._unkept, **self._entries()}
         described = set(self._described.values())
         found = []
         for uri, entry in entries.items():
@@ -142,7 +144,7 @@ class KnownHosts:
         """Note that a host has answered; the host that answered there before, if it is another.
 
         Another URI of the same host that no manifest describes any more is dropped: both lead to
-        one libvirt.
+        one libvirt. A host whose URI leads to another one by now stays known, and cannot be asked.
         """
         now, identity = self._clock(), answer.identity
         before: list[HostIdentity] = []
@@ -156,6 +158,8 @@ class KnownHosts:
                 before.append(known)
                 if uri not in self._described:
                     return  # The one that was meant has not answered.
+                if known.is_other(identity):
+                    entries[f"{uri}#{known.hostname}"] = dict(entry)
             if known != identity or now - entry.get("last_answer", 0) > _NOTE_ANSWER_SECONDS:
                 entry |= {
                     "host_uuid": identity.uuid,
@@ -163,16 +167,19 @@ class KnownHosts:
                     "last_answer": now,
                 }
             if uri in self._described:
-                for other, each in list(entries.items()):
-                    same = HostIdentity(each.get("host_uuid", ""), each.get("hostname", ""))
-                    if other not in self._described and identity.is_same(same):
-                        del entries[other]
+                self._drop_other_uris(entries, identity)
 
         try:
             self._change(note)
         except (OSError, Unreadable) as error:
             _log.error("answer of a host not kept", uri=uri, error=str(error))
         return before[0] if before else None
+
+    def _drop_other_uris(self, entries: dict[str, Any], identity: HostIdentity) -> None:
+        for uri, each in list(entries.items()):
+            same = HostIdentity(each.get("host_uuid", ""), each.get("hostname", ""))
+            if uri not in self._described and identity.is_same(same):
+                del entries[uri]
 
     def forget(self, uri: str) -> None:
         """Take a host out of the list.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconvirt.domain.disk_source import Source, read_source
+from reconvirt.domain.kinds.disks import DISK
 from reconvirt.domain.xmltree import parse_xml
 
 if TYPE_CHECKING:
@@ -47,12 +48,17 @@ def disk_uses(xml: str) -> tuple[DiskUse, ...]:
     """
     root = parse_xml(xml)
     found: list[DiskUse] = []
-    for disk in [root] if root.tag == "disk" else root.iterfind("devices/disk"):
+    for disk in [root] if root.tag == DISK.element else root.iterfind("devices/disk"):
         found += _uses(disk)
     nvram = root.findtext("os/nvram")
     if nvram:
         found.append(DiskUse(_NVRAM, Source("file", nvram, "raw"), writes=True))
     return tuple(each for each in found if each.source.place)
+
+
+def is_device(xml: str) -> bool:
+    """Whether it is the XML of a single disk, not of a domain."""
+    return parse_xml(xml).tag == DISK.element
 
 
 def disk_names(xml: str) -> tuple[str, ...]:

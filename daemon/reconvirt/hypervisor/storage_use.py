@@ -20,13 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from reconvirt.domain.disk_uses import DiskUse, disk_uses
+from reconvirt.domain.disk_uses import DiskUse, disk_uses, is_device
 from reconvirt.domain.storage import Chains, OnOtherSource
 from reconvirt.hypervisor.examine import examine
 from reconvirt.hypervisor.image_header import named_files
 
 Keys: TypeAlias = frozenset[Hashable]
 """What tells a source from others; two that have one in common are the same."""
+
+_Why: TypeAlias = dict[DiskUse, str]
+"""Why each of the sources must not be opened."""
 
 _LOOP_MAJOR = 7
 # QEMU's block/file-posix.c: one byte for each permission that somebody has, and one for each that
@@ -88,13 +91,15 @@ class StorageUse:
         if not keys:
             return ()
         # Before libvirt is asked: whoever has opened it meanwhile shows there.
-        found = self._claim(uuid, keys, claim=claim)
+        found = {**_twice(keys), **self._claim(uuid, keys, claim=claim)}
         own: set[Hashable] = set()
         running = tuple(list_active())
         for domain in running:
             theirs = self._keys_of(self._uses_of(domain, read_xml))
             if domain.uuid == uuid:
                 own.update(*theirs.values())
+                if is_device(xml):
+                    found = {**_twice(keys, theirs), **found}
             else:
                 found = {
                     **_compare(keys, theirs, f"{domain.name}, which runs on this host,"),
@@ -103,7 +108,8 @@ class StorageUse:
         self._forget_all_but(running)
         for mine in keys:
             unseen = self.local and mine not in found and mine.path and not keys[mine] & own
-            if unseen and (why := _lock_conflict(mine)):
+            # QEMU's locks are kept by QEMU itself where several may write.
+            if unseen and not mine.shareable and (why := _lock_conflict(mine)):
                 found[mine] = why
         return tuple(dict.fromkeys(found.values()))
 
@@ -112,10 +118,10 @@ class StorageUse:
         with self._lock:
             self._claims.pop(uuid, None)
 
-    def _claim(self, uuid: str, keys: Mapping[DiskUse, Keys], *, claim: bool) -> dict[DiskUse, str]:
+    def _claim(self, uuid: str, keys: Mapping[DiskUse, Keys], *, claim: bool) -> _Why:
         """What others are about to open, and the conflicts with that."""
         with self._lock:
-            found: dict[DiskUse, str] = {}
+            found: _Why = {}
             for other, theirs in self._claims.items():
                 if other != uuid:
                     found |= _compare(keys, theirs, f"{other}, which is being started,")
@@ -124,11 +130,11 @@ class StorageUse:
             return found
 
     def _wanted(self, xml: str) -> list[DiskUse]:
-        """What is to be opened and must not be shared: disks, and the images below them."""
-        alone = [each for each in disk_uses(xml) if each.writes and not each.shareable]
-        if not alone:
+        """What is to be opened and written to: disks, and the images below them."""
+        written = [each for each in disk_uses(xml) if each.writes]
+        if not written:
             return []
-        uses = [*alone, *(each for each in disk_uses(xml) if each.below)]
+        uses = [*written, *(each for each in disk_uses(xml) if each.below)]
         return [*uses, *self._below(uses)]
 
     def _forget_all_but(self, running: Iterable[ActiveDomain]) -> None:
@@ -171,9 +177,27 @@ class StorageUse:
         return posixpath.normpath(path) if path else ""
 
 
-def _compare(
-    mine: Mapping[DiskUse, Keys], theirs: Mapping[DiskUse, Keys], who: str
-) -> dict[DiskUse, str]:
+def _twice(mine: Mapping[DiskUse, Keys], plugged: Mapping[DiskUse, Keys] | None = None) -> _Why:
+    """Which sources one virtual server would write to as two disks: QEMU locks image files only.
+
+    Args:
+        mine: what is to be opened.
+        plugged: what it has open already; None to compare what is to be opened with itself.
+    """
+    others = mine if plugged is None else plugged
+    return {
+        use: f"{use.source.place} ({use.disk}): this virtual server has it as {other.disk} as well"
+        for use, keys in mine.items()
+        for other, their_keys in others.items()
+        if other.disk != use.disk
+        and keys & their_keys
+        and not (use.below or other.below)
+        and other.writes
+        and not (use.shareable and other.shareable)
+    }
+
+
+def _compare(mine: Mapping[DiskUse, Keys], theirs: Mapping[DiskUse, Keys], who: str) -> _Why:
     """Which of our sources another one has, and why that excludes ours."""
     return {
         use: why
@@ -190,6 +214,8 @@ def _conflict(mine: DiskUse, other: DiskUse, who: str) -> str:
         if not other.writes:
             return ""
         return f"{where} is below the image that is to be opened, and {who} writes to it"
+    if mine.shareable and (other.shareable or not other.writes):
+        return ""
     if other.writes and other.shareable:
         return f"{where} is not shareable here, and {who} has it open as shareable"
     how = "has it open for writing" if other.writes else "has it open"

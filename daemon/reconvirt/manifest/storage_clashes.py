@@ -25,17 +25,19 @@ _PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """One disk that a virtual server writes to alone.
+    """One disk that a virtual server writes to.
 
     Attributes:
         manifest: whose.
         field: where its source stands in the manifest.
         path: its source.
+        shareable: whether several may write to it.
     """
 
     manifest: Manifest
     field: str
     path: str
+    shareable: bool
 
     @property
     def position(self) -> Position:
@@ -55,7 +57,7 @@ def storage_clashes(
 ) -> dict[Position, Problem]:
     """The manifests with a disk that another one writes to, and the problem at each.
 
-    Disks that are read-only or shareable, and drives, are left out.
+    Disks that are read-only, or shareable in both, and drives, are left out.
 
     Args:
         manifests: all of them.
@@ -87,26 +89,24 @@ def _claims(manifest: Manifest) -> Iterator[_Claim]:
         key = _KEYS.get(disk["type"], "")
         path = disk.get("source", {}).get(key)
         drive = disk.get("device", "disk") in _DRIVES
-        if path and not (drive or disk.get("readonly") or disk.get("shareable")):
+        if path and not (drive or disk.get("readonly")):
             field = f"spec.devices.disks[{number}].source.{key}"
-            yield _Claim(manifest, field, _plain(path))
+            yield _Claim(manifest, field, _plain(path), bool(disk.get("shareable")))
     if "xml" in manifest.spec:
-        for path in _paths_in(manifest.spec):
-            yield _Claim(manifest, "spec.xml", _plain(path))
+        for path, shareable in _paths_in(manifest.spec):
+            yield _Claim(manifest, "spec.xml", _plain(path), shareable)
 
 
-def _paths_in(spec: Mapping[str, Any]) -> Iterator[str]:
+def _paths_in(spec: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """The disks of ``spec.xml`` that are written to; those that the list states are told there."""
     listed = {disk["target"]["dev"] for disk in spec.get("devices", {}).get("disks", ())}
     for disk in etree.fromstring(spec["xml"], _PARSER).iterfind("devices/disk"):
         source, target = disk.find("source"), disk.find("target")
-        exempt = disk.get("device") in _DRIVES or any(
-            disk.find(each) is not None for each in ("readonly", "shareable")
-        )
+        exempt = disk.get("device") in _DRIVES or disk.find("readonly") is not None
         if source is None or exempt or (target is not None and target.get("dev") in listed):
             continue
         if path := source.get("file") or source.get("dev"):
-            yield path
+            yield path, disk.find("shareable") is not None
 
 
 def _plain(path: str) -> str:
@@ -116,7 +116,7 @@ def _plain(path: str) -> str:
 
 def _clash(one: _Claim, other: _Claim, hosts: Mapping[str, HostManifest]) -> bool:
     """Whether two disks of one path may be one disk: on one host, or on storage that is shared."""
-    if one.manifest is other.manifest:
+    if one.manifest is other.manifest or (one.shareable and other.shareable):
         return False
     here, there = one.hosts, other.hosts
     if not here or not there or here & there:

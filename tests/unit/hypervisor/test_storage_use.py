@@ -97,6 +97,30 @@ class TestRunningOnes:
     def test_what_is_to_be_written_to_alone(self, image: Path, theirs: str) -> None:
         assert 1 == len(conflicts(domain(disk(image)), {OTHER: domain(disk(image, theirs))}))
 
+    def test_what_another_one_writes_to_alone_is_not_shareable(self, image: Path) -> None:
+        """Whichever of the two is started first; QEMU has no lock on a block device."""
+        running = {OTHER: domain(disk(image))}
+
+        [said] = conflicts(domain(disk(image, "<shareable/>")), running)
+
+        assert "vs-2, which runs on this host, has it open for writing" in said
+        running = {OTHER: domain(disk(image, "<readonly/>"))}
+        assert () == conflicts(domain(disk(image, "<shareable/>")), running)
+
+    def test_one_source_as_two_disks_of_one_virtual_server(self, image: Path) -> None:
+        """Under whatever names; a restart, which opens all of its own again, is no such case."""
+        other = image.with_name("b.img")
+        other.symlink_to(image)
+        second = disk(other).replace("vda", "vdb")
+        shared = disk(other, "<shareable/>").replace("vda", "vdb")
+
+        assert "this virtual server has it as" in conflicts(domain(disk(image), second))[0]
+        assert () == conflicts(domain(disk(image, "<shareable/>"), shared))
+        [said] = conflicts(second, {OWN: domain(disk(image))})
+        assert f"{other} (vdb): this virtual server has it as vda as well" == said
+        assert () == conflicts(disk(other), {OWN: domain(disk(image))})
+        assert () == conflicts(domain(second), {OWN: domain(disk(image))})
+
     def test_a_base_that_another_one_writes_to(self, image: Path) -> None:
         """Its content below the overlay would change."""
         overlay = image.with_name("overlay")

@@ -89,7 +89,6 @@ def test_one_path_however_it_is_written(other: dict[str, Any]) -> None:
     "more",
     [
         {"readonly": True},
-        {"shareable": True},
         {"device": "cdrom", "target": {"dev": "sda"}},
         {"source": {"file": "/srv/images/b.img"}},
     ],
@@ -99,16 +98,28 @@ def test_what_is_not_written_to_alone(more: dict[str, Any]) -> None:
     assert () == snapshot(server("web1", IMAGE), server("web2", IMAGE | more)).problems
 
 
+def test_shareable_in_one_alone_is_not_shared() -> None:
+    """The other one relies on nothing but itself writing to it."""
+    shared = IMAGE | {"shareable": True}
+
+    assert 2 == len(snapshot(server("web1", IMAGE), server("web2", shared)).problems)
+    assert () == snapshot(server("web1", shared), server("web2", shared)).problems
+
+
 def test_a_disk_of_spec_xml() -> None:
     def said(more: str = "") -> str:
         disk = f"<disk><source file='/srv/images/a.img'/><target dev='vdz'/>{more}</disk>"
         return f"<domain><devices>{disk}</devices></domain>"
 
     clash = snapshot(server("web1", IMAGE), server("web2", xml=said()))
-    shared = snapshot(server("web1", IMAGE), server("web2", xml=said("<shareable/>")))
+    one = snapshot(server("web1", IMAGE), server("web2", xml=said("<shareable/>")))
+    shareable = server("web1", IMAGE | {"shareable": True})
+    shared = snapshot(shareable, server("web2", xml=said("<shareable/>")))
+    read = snapshot(server("web1", IMAGE), server("web2", xml=said("<readonly/>")))
 
     assert ["spec.devices.disks[0].source.file", "spec.xml"] == [p.field for p in clash.problems]
-    assert () == shared.problems
+    assert 2 == len(one.problems)
+    assert () == shared.problems == read.problems
 
 
 class TestHosts:

@@ -144,6 +144,7 @@ def _converge(
     store = store_of(config)
     house = House(config, store, wake, lambda _name, _progress: None, history)
     house.take(wanted.inventory.hosts)
+    house.resync.identify()
     holds = HoldStore(store)
     images = ImageRecord(store)
     around = surroundings_of(config, holds, history, house.placement, lambda: wanted.desired)

@@ -131,6 +131,7 @@ def _read(config: Config, wanted: Wanted) -> tuple[tuple[KnownHost, ...], Fences
     store = store_of(config)
     known = KnownHosts(store, config.own_host)
     known.describe(wanted.inventory.hosts)
+    known.own_is_not_asked()
     try:
         return known.others(), Fences(store)
     except Unreadable as error:

@@ -30,7 +30,7 @@ class Host:
     """Host a and what it knows, as a process finds it that was just started."""
 
     def __init__(self, directory: Path) -> None:
-        store = StateStore(directory)
+        self._store = store = StateStore(directory)
         self.answers: dict[str, Answer] = {}
         self.asked: list[tuple[str, bool]] = []
         self.running: list[str] = []
@@ -80,6 +80,10 @@ class Host:
     def names(self) -> list[str]:
         """The hosts that are known."""
         return [each.name for each in self.known.others()]
+
+    def known_after_restart(self) -> list[str]:
+        """Those that are known before any manifest is read."""
+        return [each.name for each in KnownHosts(self._store, "a").others()]
 
 
 def test_in_steady_state_nobody_is_asked(tmp_path: Path) -> None:
@@ -205,3 +209,45 @@ def test_hosts_that_cannot_be_read_are_reported_once(tmp_path: Path) -> None:
     here.run()
 
     assert ["HostsUnreadable"] == here.told
+
+
+A = HostManifest("a", "test:///a")
+
+
+def test_the_manifest_of_its_own_name_leads_here(tmp_path: Path) -> None:
+    """It is asked until that is known, and then no more."""
+    here = Host(tmp_path)
+    here.known.take({"a": A, "b": B})
+    assert ["b", A.uri] == sorted(here.names())
+    here.answer(A.uri, {}, host="a")
+
+    here.run()
+
+    assert (["b"], []) == (here.names(), here.told)
+    assert A.uri not in here.known_after_restart()
+
+
+def test_a_host_that_has_the_name_of_this_one_is_another_one(tmp_path: Path) -> None:
+    """A configuration was copied: the one that was meant is asked, now and after a restart."""
+    here = Host(tmp_path)
+    here.known.take({"a": A})
+    here.answer(A.uri, {UUID: ("web1", *RUNNING)}, host="the real one")
+
+    here.run()
+    here.run()
+
+    assert ([A.uri], ["HostNameTaken"]) == (here.names(), here.told)
+    here.answers[A.uri] = "no route to host"
+    here.run()
+    assert [A.uri] == here.names()
+    assert [A.uri] == here.known_after_restart()
+
+
+def test_a_host_that_does_not_let_itself_in_has_its_name(tmp_path: Path) -> None:
+    """Or nothing would ever be started there."""
+    here = Host(tmp_path)
+    here.known.take({"a": A})
+
+    here.run()
+
+    assert ([], []) == (here.names(), here.told)

@@ -23,7 +23,8 @@ def known_hosts(directory: Path) -> KnownHosts:
 
 
 def named(known: KnownHosts) -> list[tuple[str, bool]]:
-    """Name of each, and whether a manifest describes it."""
+    """Name of each other host, and whether a manifest describes it."""
+    known.own_is_not_asked()
     return sorted((each.name, each.described) for each in known.others())
 
 

@@ -73,6 +73,7 @@ class Daemon:
         """Read manifests, and take over their hosts."""
         snapshot = assemble([load_file(each) for each in files], "r", before)
         self.known.take(snapshot.hosts)
+        self.known.own_is_not_asked()
         shared = Config().shares_source(snapshot.hosts, known=bool(self.known.others()))
         self.inventory = Inventory("zhost1", snapshot.hosts, shared)
         return snapshot

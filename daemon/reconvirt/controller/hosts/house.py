@@ -99,6 +99,7 @@ class House:
             wanted,
             self._etcd.runs_here if self._etcd is not None else None,
             self._tell,
+            look_at_all,
         )
 
     def abort_migration(self, name: str) -> None:

@@ -64,6 +64,8 @@ class KnownHosts:
         self._clock = clock
         self._lock = threading.Lock()
         self._described: dict[str, str] = {}
+        self._own_uri = ""
+        self._own_leads_here: bool | None = None
         self._unkept: dict[str, Any] = {}
         self._read: Mapping[str, Any] | None = None
         self._read_at = 0.0
@@ -98,6 +100,9 @@ class KnownHosts:
         """Take it that these are the hosts of the manifests, without keeping them."""
         self._described = {each.uri: name for name, each in hosts.items() if name != self._own}
         self._unkept = self._as_entries()
+        uri = hosts[self._own].uri if self._own in hosts else ""
+        if uri != self._own_uri:
+            self._own_uri, self._own_leads_here = uri, None
 
     def _as_entries(self) -> dict[str, Any]:
         now = self._clock()
@@ -122,14 +127,55 @@ class KnownHosts:
                 KnownHost(
                     name,
                     uri,
-                    HostIdentity(entry.get("host_uuid", ""), entry.get("hostname", "")),
+                    _identity(entry),
                     entry.get("first_seen", 0.0),
                     entry.get("last_seen", 0.0),
                     entry.get("last_answer", 0.0),
                     now_described,
                 )
             )
+        if (own := self.own_described) is not None and not self._own_leads_here:
+            found = [each for each in found if each.uri != own.uri]
+            found.append(replace(own, identity=_identity(entries.get(own.uri, {}))))
         return tuple(_unique(found))
+
+    @property
+    def own_described(self) -> KnownHost | None:
+        """Where the manifest of this host's own name leads; None if there is none.
+
+        It may be another libvirt: of a host whose configuration has been copied here. Until it is
+        shown to be this one, it is asked like all others.
+        """
+        return KnownHost(self._own_uri, self._own_uri) if self._own_uri else None
+
+    def own_is_not_asked(self) -> bool:
+        """Take it that the manifest of this host's own name leads here, unless it did not.
+
+        It cannot be asked from here. Returns whether that was not known before.
+        """
+        new = self._own_leads_here is None
+        self._own_leads_here = self._own_leads_here is not False
+        return new
+
+    def own_leads(self, *, here: bool, identity: HostIdentity) -> bool:
+        """Note where the manifest of this host's own name leads; whether that is new.
+
+        Args:
+            here: whether it is this libvirt, for all that is known.
+            identity: which one it is otherwise.
+        """
+        uri, before = self._own_uri, self._own_leads_here
+        self._own_leads_here = here
+        if here or before is False:
+            return before is not here
+        now = self._clock()
+        entry = {"name": uri, "first_seen": now, "last_seen": now, "last_answer": now}
+        entry |= {"host_uuid": identity.uuid, "hostname": identity.hostname}
+        try:
+            self._change(lambda entries: entries.update({uri: entry}))
+        except (OSError, Unreadable) as error:
+            _log.error("host not kept", uri=uri, error=str(error))
+        return True
 
     @property
     def trouble(self) -> str:
@@ -153,7 +199,7 @@ class KnownHosts:
             entry = entries.get(uri)
             if entry is None:
                 return
-            known = HostIdentity(entry.get("host_uuid", ""), entry.get("hostname", ""))
+            known = _identity(entry)
             if known not in (identity, HostIdentity()):
                 before.append(known)
                 if uri not in self._described:
@@ -177,8 +223,7 @@ class KnownHosts:
 
     def _drop_other_uris(self, entries: dict[str, Any], identity: HostIdentity) -> None:
         for uri, each in list(entries.items()):
-            same = HostIdentity(each.get("host_uuid", ""), each.get("hostname", ""))
-            if uri not in self._described and identity.is_same(same):
+            if uri not in self._described and identity.is_same(_identity(each)):
                 del entries[uri]
 
     def forget(self, uri: str) -> None:
@@ -205,6 +250,10 @@ class KnownHosts:
             with self._store.change(Document.HOSTS) as entries:
                 _checked(entries)
                 change(entries)
+
+
+def _identity(entry: Mapping[str, Any]) -> HostIdentity:
+    return HostIdentity(entry.get("host_uuid", ""), entry.get("hostname", ""))
 
 
 def _checked(entries: Mapping[str, Any]) -> Mapping[str, Any]:

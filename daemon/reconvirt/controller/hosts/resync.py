@@ -42,6 +42,7 @@ class HostResync:
         runs_here: told the uuid of each of our virtual servers that runs here; None if nobody need
             be told.
         tell: told what has happened: a reason as a word, and a sentence.
+        on_settled: called when it is found out where the manifest of this host's name leads.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class HostResync:
         wanted: Callable[[], Mapping[str, Desired]],
         runs_here: Callable[[str], None] | None,
         tell: Callable[[str, str], None],
+        on_settled: Callable[[], None] = lambda: None,
     ) -> None:
         self._own = KnownHost(_OWN, uri)
         self._known = known
@@ -63,6 +65,7 @@ class HostResync:
         self._wanted = wanted
         self._runs_here = runs_here
         self._tell = tell
+        self._on_settled = on_settled
         self._due = threading.Event()
         self._unreadable = ""
         self.own = HostIdentity()
@@ -79,12 +82,10 @@ class HostResync:
     def run(self) -> None:
         """Ask them, and take over what they say."""
         runs_here = self._runs_here
-        own = self._census.survey((self._own,), marks=runs_here is not None)[_OWN]
-        if isinstance(own, HostAnswer):
-            self.own = own.identity
-            if runs_here is not None:
-                for uuid in _running(own):
-                    runs_here(uuid)
+        own = self.identify(marks=runs_here is not None)
+        if own is not None and runs_here is not None:
+            for uuid in _running(own):
+                runs_here(uuid)
         try:
             known = self._known.others()
         except Unreadable as error:
@@ -101,6 +102,47 @@ class HostResync:
         answers = self._census.survey(retired, marks=True)
         for host in retired:
             self._judge(host, answers[host.name])
+
+    def identify(self, *, marks: bool = False) -> HostAnswer | None:
+        """Ask which libvirt is here, and which one the manifest of this host's name leads to.
+
+        Args:
+            marks: whether it is asked which virtual servers carry what was last applied.
+        """
+        own = self._census.survey((self._own,), marks=marks)[_OWN]
+        if not isinstance(own, HostAnswer):
+            return None
+        self.own = own.identity
+        self._check_own_manifest()
+        return own
+
+    def _check_own_manifest(self) -> None:
+        """See that the manifest of this host's own name leads to this libvirt.
+
+        Whether it does is not known where it cannot be asked from here: many hosts do not let
+        themselves in. What was shown before counts then.
+        """
+        described = self._known.own_described
+        if described is None:
+            return
+        answer = self._census.survey((described,))[described.name]
+        if not isinstance(answer, HostAnswer):
+            if self._known.own_is_not_asked():
+                self._on_settled()
+            return
+        found = answer.identity
+        here = found == self.own or not (found.uuid and found.hostname)
+        if not self._known.own_leads(here=here, identity=found):
+            return
+        if not here:
+            self._tell(
+                "HostNameTaken",
+                f"the Host manifest of the name that this host has, at {described.uri}, leads to "
+                f"another libvirt, {found.hostname}, while this one is {self.own.hostname}: set "
+                "host_name in the configuration of this host to a name of its own; until then, "
+                "that host is asked like all others",
+            )
+        self._on_settled()
 
     def also_own(self, known: Iterable[KnownHost]) -> frozenset[str]:
         """The names of described hosts that are this very libvirt, under another name."""

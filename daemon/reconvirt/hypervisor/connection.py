@@ -15,7 +15,7 @@ from reconvirt.domain.actions import Action
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
 from reconvirt.domain.mark import NAMESPACE, read_mark
-from reconvirt.domain.needs import Need, needs_of
+from reconvirt.domain.needs import Need, NeedKind, needs_of
 from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.ownership import Marked
 from reconvirt.domain.plan import Host
@@ -367,7 +367,9 @@ class Hypervisor:
 
     def missing_sources(self, xml: str) -> tuple[str, ...]:
         """What a domain would need of this host to be started, and is not there, in words."""
-        return tuple(f"no {each}" for each in self.missing(needs_of(xml)))
+        # Its configuration names the overlays alone: the images below stand in their headers.
+        below = (Need(NeedKind.FILE, each) for each in self._storage.images_below(xml))
+        return tuple(f"no {each}" for each in self.missing({*needs_of(xml), *below}))
 
     @bounded()
     def act(self, uuid: str, action: Action) -> None:

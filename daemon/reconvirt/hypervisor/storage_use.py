@@ -153,14 +153,20 @@ class StorageUse:
             number, uses = self._known.get(domain.uuid, (domain.domain_id, ()))
         return uses if number == domain.domain_id else ()
 
+    def images_below(self, xml: str) -> frozenset[str]:
+        """The paths of the images below a domain's disks, as their headers name them."""
+        return frozenset(each.path for each in self._below(disk_uses(xml)))
+
     def _below(self, uses: Iterable[DiskUse]) -> Iterator[DiskUse]:
         """The images below those that are to be opened, as their headers name them."""
-        for each in uses if self.local else ():
-            if each.path and not each.below:
-                for path in _header(each.path, each.source.form):
-                    kind = "block" if path.startswith("/dev/") else "file"
-                    source = type(each.source)(kind, path, "")
-                    yield DiskUse(each.disk, source, writes=False, below=True)
+        opened = [each for each in uses if self.local and each.path and not each.below]
+        forms = {each.path: each.source.form for each in opened}
+        headers = examine(forms, lambda path: _header(path, forms[path]))
+        for each in opened:
+            for path in headers.get(each.path, ()):
+                kind = "block" if path.startswith("/dev/") else "file"
+                source = type(each.source)(kind, path, "")
+                yield DiskUse(each.disk, source, writes=False, below=True)
 
     def _keys_of(self, uses: Iterable[DiskUse]) -> Mapping[DiskUse, Keys]:
         paths = {each: self._path_of(each) for each in uses}

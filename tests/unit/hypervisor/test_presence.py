@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +80,18 @@ def test_what_a_domain_needs_is_told_in_words(hypervisor: Hypervisor, tmp_path: 
     told = hypervisor.missing_sources(xml)
 
     assert (f"no file {tmp_path}/none", "no active network other") == tuple(sorted(told)[::-1])
+
+
+def test_an_image_below_an_overlay_is_needed(hypervisor: Hypervisor, tmp_path: Path) -> None:
+    """It stands in no configuration, and without it what is ended could not be started again."""
+    base, overlay = tmp_path / "base.qcow2", tmp_path / "overlay.qcow2"
+    make = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    subprocess.run([*make, base, "1M"], check=True)
+    subprocess.run([*make, "-b", base, "-F", "qcow2", overlay], check=True)
+    xml = f"""<domain type='test'><devices><disk type='file'><driver name='qemu' type='qcow2'/>
+      <source file='{overlay}'/><target dev='vda'/></disk></devices></domain>"""
+    assert () == hypervisor.missing_sources(xml)
+
+    base.rename(tmp_path / "elsewhere")
+
+    assert (f"no file {base}",) == hypervisor.missing_sources(xml)

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from reconvirt.controller.hosts.fences import Fences
 from reconvirt.controller.state_store import Document, StateStore, Unreadable
 from reconvirt.domain.image_plan import NONE_KNOWN, Images, KnownImages
 
@@ -50,7 +51,18 @@ class ImageRecord:
         except Unreadable as error:
             return KnownImages(problem=str(error))
         with self._lock:
-            return KnownImages(frozenset(recorded)).including(self._pending)
+            paths = frozenset(recorded).union(self._pending)
+        return KnownImages(paths, new_problem=self._made_elsewhere())
+
+    def _made_elsewhere(self) -> str:
+        """Why an image may have been made that this host has never seen; "" for no such reason.
+
+        What is taken over from a host that is off was there, if its storage is not mounted here.
+        """
+        off = ", ".join(sorted(Fences(self._store).names()))
+        if not off:
+            return ""
+        return f"{off} counts as off, and may have had it: see that its file system is mounted here"
 
     def note(self, uuid: str, images: Images) -> None:
         """Note the images that are there; many at once are written together.

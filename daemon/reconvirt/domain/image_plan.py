@@ -6,7 +6,7 @@ An image is never made smaller, formatted anew, overwritten or deleted.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconvirt.domain.actions import CreateImage, GrowDisk, GrowImage
 from reconvirt.domain.changes import Change, Step
@@ -58,14 +58,21 @@ class KnownImages:
     Attributes:
         paths: their paths.
         problem: why it cannot be known of others; "" if it is.
+        new_problem: the same of those of a virtual server that libvirt does not have here: another
+            host may have made them.
     """
 
     paths: frozenset[str] = frozenset()
     problem: str = ""
+    new_problem: str = ""
 
     def including(self, paths: Iterable[str]) -> KnownImages:
         """The same, and these."""
-        return KnownImages(self.paths.union(paths), self.problem)
+        return replace(self, paths=self.paths.union(paths))
+
+    def of_new(self) -> KnownImages:
+        """What is known of the images of a virtual server that libvirt does not have here."""
+        return replace(self, problem=self.problem or self.new_problem)
 
     def why_not(self, path: str) -> str:
         """Why an image that is missing is not made; "" if it is."""
@@ -76,7 +83,8 @@ class KnownImages:
             )
         if self.problem:
             return (
-                f"{path}: it is missing, and whether it was ever there is unknown: {self.problem}"
+                f"{path}: it is missing, and whether it was ever there is unknown: {self.problem}; "
+                "if it shall really be empty, make it yourself with 'qemu-img create'"
             )
         return ""
 

@@ -287,7 +287,7 @@ def _new_domain(desired: Desired) -> tuple[_Element, tuple[Difference, ...]]:
 def _plan_new(desired: Desired, host: Host, objections: tuple[Change, ...]) -> Plan:
     target, differences = _new_domain(desired)
     changes = tuple(make_change(each, Effect.NEXT_START, _CONFIGURED) for each in differences)
-    missing = find_missing(desired, host.images, host.known_images)
+    missing = find_missing(desired, host.images, host.known_images.of_new())
     define = Step(Define(print_xml(target)), changes)
     made = Draft([define], refused=list(objections), missing=missing)
     made.add_images(desired, host.images, None)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from reconvirt.controller.hosts.fences import Fence, Fences
+from reconvirt.controller.hosts.known_hosts import KnownHost
 from reconvirt.controller.image_record import ImageRecord
 from reconvirt.controller.state_store import Document, StateStore
 from reconvirt.domain.image_plan import ImageFacts
@@ -84,3 +86,15 @@ def test_a_record_that_cannot_be_read_is_no_empty_one(store: StateStore, tmp_pat
     assert str(tmp_path / Document.IMAGES) in record.known(GONE).problem
     assert "{" == (tmp_path / Document.IMAGES).read_text(encoding="utf-8")
     assert "" == record.known(THERE).problem, "nothing is missing, nothing need be known"
+
+
+def test_a_host_that_counts_as_off_may_have_made_one(store: StateStore) -> None:
+    """What is taken over from it is not made where its file system is not mounted."""
+    assert "" == ImageRecord(store).known(GONE).new_problem
+    Fences(store).add(KnownHost("zhost2", "test:///zhost2"), Fence("off", "me", 1.0))
+
+    known = ImageRecord(store).known(GONE)
+
+    assert "zhost2 counts as off" in known.new_problem
+    assert "" == known.why_not("/b")
+    assert "whether it was ever there is unknown: zhost2" in known.of_new().why_not("/b")

@@ -203,14 +203,19 @@ class TestOnceThere:
         assert ["define"] == verbs(made)
         assert self.WAS_THERE in refusals(made)[FIELD]
 
-    def test_where_that_cannot_be_known(self) -> None:
-        """The record of images cannot be read: the careful answer."""
-        host = Host(images={PATH: None}, known_images=KnownImages(problem="images.json: bad"))
+    @pytest.mark.parametrize(
+        "known",
+        [KnownImages(problem="why"), KnownImages(new_problem="why")],
+        ids=["record unreadable", "a host is off"],
+    )
+    def test_where_that_cannot_be_known(self, known: KnownImages) -> None:
+        """The careful answer, and what to do."""
+        host = Host(images={PATH: None}, known_images=known)
 
         made = make_plan(wanted(made_disk({"size": "1 GiB"})), None, {}, host)
 
         assert ["define"] == verbs(made)
-        assert "images.json: bad" in refusals(made)[FIELD]
+        assert "is unknown: why; if it shall really be empty" in refusals(made)[FIELD]
 
     @pytest.mark.parametrize(
         ("state", "policy"),

@@ -28,8 +28,11 @@ class Guarded:
     def read_config(self, _uuid: str) -> str:
         return self.seen.config if self.seen else ""
 
-    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
+    def storage_conflicts(self, _uuid: str, _xml: str, **_how: bool) -> tuple[str, ...]:
         return ()
+
+    def release_storage(self, _uuid: str) -> None:
+        pass
 
     def block_jobs(self, _uuid: str) -> tuple[str, ...]:
         return ()

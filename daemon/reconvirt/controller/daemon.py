@@ -284,6 +284,7 @@ class Daemon:
         moved = self._house.take(snapshot.hosts)
         # First, so that a manifest that is back cancels what is still to be done about its loss.
         self._pruner.want(snapshot, wanted)
+        self._book.expect({name: str(each.position) for name, (each, _) in manifests.items()})
         self._engine.want(wanted)
         self._revision = snapshot.revision
         if moved:

@@ -172,10 +172,16 @@ class Guard:
         needed = EVIDENCE.get(type(call.action), frozenset())
         if not needed:
             raise NoAuthority(f"{call.action.verb}: no evidence is stated for this action")
-        for evidence in Evidence:
-            if evidence in needed:
-                _CHECKS[evidence](self, hypervisor, call)
-        hypervisor.act(call.uuid, call.action)
+        claims = False
+        try:
+            for evidence in Evidence:
+                if evidence in needed:
+                    claims = claims or evidence is Evidence.STORAGE
+                    _CHECKS[evidence](self, hypervisor, call)
+            hypervisor.act(call.uuid, call.action)
+        finally:
+            if claims:
+                hypervisor.release_storage(call.uuid)
 
     def _see_authority(self, _hypervisor: Hypervisor, call: Call) -> None:
         removal = ""
@@ -203,7 +209,7 @@ class Guard:
             self._see_jobs(hypervisor, call)
             return
         xml = _opened_storage(call)
-        if xml and (conflicts := hypervisor.storage_conflicts(call.uuid, xml)):
+        if xml and (conflicts := hypervisor.storage_conflicts(call.uuid, xml, claim=True)):
             raise StorageInUse("; ".join(conflicts))
 
     def _see_jobs(self, hypervisor: Hypervisor, call: Call) -> None:

@@ -56,7 +56,7 @@ class Status:
     reason: str = ""
     domain_id: int | None = None
     phase: Phase = Phase.DIFFERS
-    message: str = "it has not been looked at yet"
+    message: str = "it has not been reconciled yet"
     conditions: tuple[Condition, ...] = ()
     manifest: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -176,6 +176,18 @@ class StatusBook:
             )
             self._put(replace(fleet, servers={**fleet.servers, outcome.name: status}))
             return status
+
+    def expect(self, manifests: Mapping[str, str]) -> None:
+        """Show those that manifests state and that have not been reconciled yet.
+
+        Args:
+            manifests: file, line and column of their manifests, by name.
+        """
+        with self._changed:
+            known = self._fleet.servers
+            new = {n: Status(n, manifest=at) for n, at in manifests.items() if n not in known}
+            if new:
+                self._put(replace(self._fleet, servers={**known, **new}))
 
     def step(self, name: str, verb: str) -> None:
         """A step is being taken; "" when it has ended."""

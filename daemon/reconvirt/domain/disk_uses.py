@@ -55,11 +55,6 @@ def disk_uses(xml: str) -> tuple[DiskUse, ...]:
     return tuple(each for each in found if each.source.place)
 
 
-def opens_for_writing(xml: str) -> bool:
-    """Whether anything is opened that nothing else may write to."""
-    return any(each.writes and not each.shareable for each in disk_uses(xml))
-
-
 def disk_names(xml: str) -> tuple[str, ...]:
     """The disks of a domain, by target.dev."""
     targets = parse_xml(xml).iterfind("devices/disk/target")

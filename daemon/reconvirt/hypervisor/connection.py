@@ -13,9 +13,7 @@ import libvirt
 
 from reconvirt.domain.actions import Action
 from reconvirt.domain.desired import Desired
-from reconvirt.domain.disk_uses import opens_for_writing
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
-from reconvirt.domain.mark import NAMESPACE, read_mark
 from reconvirt.domain.needs import Need, needs_of
 from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.ownership import Marked
@@ -23,7 +21,6 @@ from reconvirt.domain.plan import Host
 from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
 from reconvirt.domain.rules import HostRules
 from reconvirt.domain.totals import Size
-from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.bounded_calls import BoundedCalls, bounded, check_awaited
 from reconvirt.hypervisor.errors import HypervisorError, NoAnswer, VirtualServerGone, translated
@@ -34,6 +31,7 @@ from reconvirt.hypervisor.observe import (
     identify_domain,
     observe_domain,
     read_inactive,
+    read_marks,
 )
 from reconvirt.hypervisor.pool import Pool
 from reconvirt.hypervisor.presence import LIBVIRTS, inactive, missing_here
@@ -182,19 +180,8 @@ class Hypervisor:
     @bounded()
     def marks(self) -> dict[str, Marked]:
         """All virtual servers that carry a mark, by name."""
-        marks: dict[str, Marked] = {}
         with self._call("marks") as connection:
-            for domain in self.read(connection.listAllDomains):
-                try:
-                    with translated():
-                        xml = self.read(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
-                except VirtualServerGone:
-                    continue
-                mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
-                if mark is not None:
-                    active = domain.ID() != _SHUT_OFF
-                    marks[domain.name()] = Marked(domain.UUIDString(), mark, active)
-        return marks
+            return read_marks(connection, self.read)
 
     def glance(self) -> dict[str, tuple[Any, ...]]:
         """State and number of vCPUs of all virtual servers, by name, for comparing by ``==``.
@@ -306,18 +293,24 @@ class Hypervisor:
             return ""
 
     @bounded()
-    def storage_conflicts(self, uuid: str, xml: str) -> tuple[str, ...]:
+    def storage_conflicts(self, uuid: str, xml: str, *, claim: bool = False) -> tuple[str, ...]:
         """What else uses the storage that a domain is about to open, a sentence each.
 
         Args:
             uuid: the domain's.
             xml: the domain's, or that of a device that is to be attached.
+            claim: whether it is opened directly afterwards, up to :meth:`release_storage`.
         """
-        if not opens_for_writing(xml):
-            return ()
-        with self._call("storage_conflicts", uuid) as connection:
-            active = list_active(connection, self.read)
-        return self._storage.conflicts(uuid, xml, active, self._active_xml)
+
+        def list_all() -> list[ActiveDomain]:
+            with self._call("storage_conflicts", uuid) as connection:
+                return list_active(connection, self.read)
+
+        return self._storage.conflicts(uuid, xml, list_all, self._active_xml, claim=claim)
+
+    def release_storage(self, uuid: str) -> None:
+        """What a domain was to open is open, or has failed to be."""
+        self._storage.release(uuid)
 
     def _active_xml(self, domain: ActiveDomain) -> str | None:
         """The XML of one that runs; None if it has ended, or does not answer in time."""

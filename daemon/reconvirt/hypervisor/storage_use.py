@@ -14,6 +14,7 @@ import os
 import posixpath
 import stat
 import struct
+import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,67 +62,95 @@ class StorageUse:
     local: bool
     volume_path: Callable[[str], str] = lambda _volume: ""
     _known: dict[str, tuple[int, tuple[DiskUse, ...]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _claims: dict[str, Mapping[DiskUse, Keys]] = field(default_factory=dict)
 
     def conflicts(
         self,
         uuid: str,
         xml: str,
-        active: Iterable[ActiveDomain],
+        list_active: Callable[[], Iterable[ActiveDomain]],
         read_xml: Callable[[ActiveDomain], str | None],
+        *,
+        claim: bool = False,
     ) -> tuple[str, ...]:
         """Why a domain or a device must not be opened, a sentence each; nothing if it may.
 
         Args:
             uuid: of the domain that is to open it.
             xml: of that domain, or of the device.
-            active: all domains that run.
+            list_active: lists all domains that run.
             read_xml: the active XML of one; None if it is gone, or does not answer.
+            claim: whether it is opened directly afterwards: until :meth:`release` others that are
+                to open the same are told so.
         """
-        wanted = [each for each in disk_uses(xml) if each.writes or each.below]
-        wanted = [each for each in wanted if each.below or not each.shareable]
-        if not wanted:
+        keys = self._keys_of(self._wanted(xml))
+        if not keys:
             return ()
-        wanted += self._below(xml, wanted)
-        keys = self._keys_of(wanted)
+        # Before libvirt is asked: whoever has opened it meanwhile shows there.
+        found = self._claim(uuid, keys, claim=claim)
         own: set[Hashable] = set()
-        found: dict[DiskUse, str] = {}
-        running = tuple(active)
+        running = tuple(list_active())
         for domain in running:
-            theirs = self._uses_of(domain, read_xml)
-            their_keys = self._keys_of(theirs)
+            theirs = self._keys_of(self._uses_of(domain, read_xml))
             if domain.uuid == uuid:
-                own.update(*their_keys.values())
-                continue
-            for mine in wanted:
-                for other in theirs:
-                    same = mine not in found and keys[mine] & their_keys[other]
-                    if same and (why := _conflict(mine, other, domain.name)):
-                        found[mine] = why
-        for gone in self._known.keys() - {each.uuid for each in running}:
-            self._known.pop(gone, None)
-        for mine in wanted:
+                own.update(*theirs.values())
+            else:
+                found = {
+                    **_compare(keys, theirs, f"{domain.name}, which runs on this host,"),
+                    **found,
+                }
+        self._forget_all_but(running)
+        for mine in keys:
             unseen = self.local and mine not in found and mine.path and not keys[mine] & own
             if unseen and (why := _lock_conflict(mine)):
                 found[mine] = why
-        return tuple(found.values())
+        return tuple(dict.fromkeys(found.values()))
+
+    def release(self, uuid: str) -> None:
+        """What a domain was to open is open, or has failed to be."""
+        with self._lock:
+            self._claims.pop(uuid, None)
+
+    def _claim(self, uuid: str, keys: Mapping[DiskUse, Keys], *, claim: bool) -> dict[DiskUse, str]:
+        """What others are about to open, and the conflicts with that."""
+        with self._lock:
+            found: dict[DiskUse, str] = {}
+            for other, theirs in self._claims.items():
+                if other != uuid:
+                    found |= _compare(keys, theirs, f"{other}, which is being started,")
+            if claim and not found:
+                self._claims[uuid] = keys
+            return found
+
+    def _wanted(self, xml: str) -> list[DiskUse]:
+        """What is to be opened and must not be shared: disks, and the images below them."""
+        alone = [each for each in disk_uses(xml) if each.writes and not each.shareable]
+        if not alone:
+            return []
+        uses = [*alone, *(each for each in disk_uses(xml) if each.below)]
+        return [*uses, *self._below(uses)]
+
+    def _forget_all_but(self, running: Iterable[ActiveDomain]) -> None:
+        with self._lock:
+            for gone in self._known.keys() - {each.uuid for each in running}:
+                del self._known[gone]
 
     def _uses_of(
         self, domain: ActiveDomain, read_xml: Callable[[ActiveDomain], str | None]
     ) -> tuple[DiskUse, ...]:
         """What one that runs has open; what it had before, where it does not answer now."""
         xml = read_xml(domain)
-        if xml is not None:
-            self._known[domain.uuid] = domain.domain_id, disk_uses(xml)
-        number, uses = self._known.get(domain.uuid, (domain.domain_id, ()))
+        with self._lock:
+            if xml is not None:
+                self._known[domain.uuid] = domain.domain_id, disk_uses(xml)
+            number, uses = self._known.get(domain.uuid, (domain.domain_id, ()))
         return uses if number == domain.domain_id else ()
 
-    def _below(self, xml: str, wanted: list[DiskUse]) -> Iterator[DiskUse]:
+    def _below(self, uses: Iterable[DiskUse]) -> Iterator[DiskUse]:
         """The images below those that are to be opened, as their headers name them."""
-        if not self.local:
-            return
-        told = {each.disk for each in disk_uses(xml) if each.below}
-        for each in wanted:
-            if each.path and not each.below and each.disk not in told:
+        for each in uses if self.local else ():
+            if each.path and not each.below:
                 for path in _header(each.path, each.source.form):
                     kind = "block" if path.startswith("/dev/") else "file"
                     source = type(each.source)(kind, path, "")
@@ -142,19 +171,31 @@ class StorageUse:
         return posixpath.normpath(path) if path else ""
 
 
-def _conflict(mine: DiskUse, other: DiskUse, name: str) -> str:
+def _compare(
+    mine: Mapping[DiskUse, Keys], theirs: Mapping[DiskUse, Keys], who: str
+) -> dict[DiskUse, str]:
+    """Which of our sources another one has, and why that excludes ours."""
+    return {
+        use: why
+        for use, keys in mine.items()
+        for other, their_keys in theirs.items()
+        if keys & their_keys and (why := _conflict(use, other, who))
+    }
+
+
+def _conflict(mine: DiskUse, other: DiskUse, who: str) -> str:
     """Why two uses of one source exclude each other; "" if they do not."""
     where = f"{mine.source.place} ({mine.disk})"
     if mine.below:
         if not other.writes:
             return ""
-        return f"{where} is below the image that is to be opened, and {name} writes to it"
+        return f"{where} is below the image that is to be opened, and {who} writes to it"
     if other.writes and other.shareable:
-        return f"{where} is open in {name} as shareable, and is not shareable here"
+        return f"{where} is not shareable here, and {who} has it open as shareable"
     how = "has it open for writing" if other.writes else "has it open"
     if other.below:
         how = "has it open as the base of its own image"
-    return f"{where}: {name}, which runs on this host, {how} (its {other.disk})"
+    return f"{where}: {who} {how} (its {other.disk})"
 
 
 def _lock_conflict(mine: DiskUse) -> str:

@@ -64,6 +64,7 @@ class Libvirt:
     conflicts: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
+    claims: list[str] = field(default_factory=list)
     done: list[tuple[str, Action]] = field(default_factory=list)
 
     def identify(self, _uuid: str, _name: str) -> tuple[Identity, ...]:
@@ -72,8 +73,14 @@ class Libvirt:
     def read_config(self, _uuid: str) -> str:
         return self.config
 
-    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
+    def storage_conflicts(self, uuid: str, _xml: str, *, claim: bool) -> tuple[str, ...]:
+        if claim:
+            self.claims.append(uuid)
         return self.conflicts
+
+    def release_storage(self, uuid: str) -> None:
+        if uuid in self.claims:
+            self.claims.remove(uuid)
 
     def block_jobs(self, _uuid: str) -> tuple[str, ...]:
         return self.jobs
@@ -313,6 +320,21 @@ class TestStorage:
         libvirt = libvirt_with(seen, conflicts=("/dev/dm-3 is open by db1",))
 
         assert "db1" in refused(StorageInUse, Guard(), libvirt, call(action, seen))
+
+    def test_it_is_claimed_until_it_is_open(self) -> None:
+        """Two that are started at one time do not see each other in libvirt."""
+
+        class Watched(Libvirt):
+            def act(self, uuid: str, action: Action) -> None:
+                assert [uuid] == self.claims
+                super().act(uuid, action)
+
+        libvirt = Watched((identity(OFF),), OFF.config)
+
+        Guard().act(libvirt, call(Start(), OFF))
+
+        assert 1 == len(libvirt.done)
+        assert [] == libvirt.claims
 
     def test_a_block_job_on_a_disk_that_is_pointed_elsewhere(self) -> None:
         """libvirt shows only some of them in its XML; other disks are not held up."""

@@ -30,11 +30,9 @@ from reconvirt.domain.actions import (
 from reconvirt.domain.changes import Plan, Step
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.image_plan import ImageFacts
-from reconvirt.domain.mark import mark_text
-from reconvirt.domain.observed import Identity, Observed, State
+from reconvirt.domain.observed import Observed, State
 from reconvirt.domain.plan import Host
 from reconvirt.domain.rules import HostRules
-from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.errors import (
     Aborted,
     Busy,
@@ -65,21 +63,6 @@ class Refusing(Guarded):
 
     def look_around(self, desired: Desired, rules: HostRules) -> tuple[Desired, Host]:
         return desired, Host(rules, self.images)
-
-    def identify(self, _uuid: str, _name: str) -> tuple[Identity, ...]:
-        if self.seen is None:
-            return ()
-        seen, mark = self.seen, mark_text(parse_xml(self.seen.config))
-        return (Identity(seen.uuid, seen.name, seen.domain_id, seen.persistent, mark),)
-
-    def read_config(self, _uuid: str) -> str:
-        return self.seen.config if self.seen else ""
-
-    def storage_conflicts(self, _uuid: str, _xml: str) -> tuple[str, ...]:
-        return ()
-
-    def missing_sources(self, _xml: str) -> tuple[str, ...]:
-        return ()
 
     def act(self, _uuid: str, action: Action) -> None:
         if isinstance(action, self.refused):

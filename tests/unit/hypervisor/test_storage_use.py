@@ -44,7 +44,7 @@ def conflicts(
     running = theirs or {}
     active = [ActiveDomain(uuid, f"vs-{uuid[0]}", 1) for uuid in running]
     found = use or StorageUse(local=local)
-    return found.conflicts(OWN, mine, active, lambda each: running[each.uuid])
+    return found.conflicts(OWN, mine, lambda: active, lambda each: running[each.uuid])
 
 
 @pytest.fixture
@@ -104,7 +104,10 @@ class TestRunningOnes:
 
         [said] = conflicts(domain(disk(overlay, form="qcow2")), {OTHER: domain(disk(image))})
 
-        assert "below the image that is to be opened, and vs-2 writes to it" in said
+        assert (
+            "below the image that is to be opened, and vs-2, which runs on this host, writes to it"
+            in said
+        )
 
     def test_the_base_of_another_one_is_not_written_to(self, image: Path) -> None:
         below = f"<backingStore type='file'><format type='raw'/><source file='{image}'/>"
@@ -170,10 +173,46 @@ class TestRunningOnes:
 
         def ask(number: int) -> tuple[str, ...]:
             active = [ActiveDomain(OTHER, "vs-2", number)]
-            return use.conflicts(OWN, domain(disk(image)), active, lambda _each: None)
+            return use.conflicts(OWN, domain(disk(image)), lambda: active, lambda _each: None)
 
         assert 1 == len(ask(1))
         assert () == ask(2), "it was started anew, and its storage is not known"
+
+
+class TestClaims:
+    """Two that are started at one time: libvirt shows neither of them yet."""
+
+    def ask(self, use: StorageUse, uuid: str, image: Path, *, claim: bool) -> tuple[str, ...]:
+        xml = domain(disk(image))
+        return use.conflicts(uuid, xml, tuple, lambda _each: None, claim=claim)
+
+    def test_the_second_one_is_refused_until_the_first_one_is_there(self, image: Path) -> None:
+        use, link = StorageUse(local=True), image.with_name("link")
+        link.symlink_to(image)
+
+        first = self.ask(use, OWN, image, claim=True)
+        again = self.ask(use, OWN, image, claim=True)
+        [second] = self.ask(use, OTHER, link, claim=True)
+        use.release(OWN)
+        third = self.ask(use, OTHER, link, claim=True)
+
+        assert ((), ()) == (first, again)
+        assert f"{OWN}, which is being started," in second
+        assert () == third
+
+    def test_a_plan_claims_nothing(self, image: Path) -> None:
+        use = StorageUse(local=True)
+
+        assert () == self.ask(use, OWN, image, claim=False)
+        assert () == self.ask(use, OTHER, image, claim=True)
+
+    def test_one_that_was_refused_claims_nothing(self, image: Path) -> None:
+        use = StorageUse(local=True)
+        self.ask(use, OWN, image, claim=True)
+        self.ask(use, OTHER, image, claim=True)
+        use.release(OWN)
+
+        assert () == self.ask(use, "3" * 36, image, claim=True)
 
 
 def make_overlay(path: Path, base: Path) -> None:

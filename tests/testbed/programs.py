@@ -74,7 +74,10 @@ FILES: Mapping[str, str] = {
 
 # Of packages that every Debian has.
 ESSENTIAL = frozenset(
-    {"apt-get", "bash", "cp", "dpkg-deb", "env", "false", "gzip", "ls", "sh", "tar", "true"}
+    {
+        *("apt-get", "bash", "cat", "cp", "dpkg-deb", "env", "false", "gzip", "id", "ls", "mkdir"),
+        *("mv", "rm", "sh", "sleep", "tar", "true"),
+    }
 )
 
 _ROOT = Path(__file__).resolve().parents[2]

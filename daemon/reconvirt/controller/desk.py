@@ -14,6 +14,7 @@ from reconvirt.controller.pruner import Pruner
 from reconvirt.controller.status import Fleet, Status, StatusBook
 from reconvirt.domain.side_by_side import Line, lay_side_by_side
 from reconvirt.hypervisor.connection import Hypervisor
+from reconvirt.hypervisor.sweep import OBSERVE_SECONDS
 from reconvirt.manifest.identity import derive_uuid
 from reconvirt.manifest.model import Manifest
 
@@ -98,7 +99,9 @@ class Desk:
         if desired is None:
             return ()
         known = self._book.fleet().servers.get(name)
-        observed = self._hypervisor().observe(name, desired.expected_uuid)
+        hypervisor, uuid = self._hypervisor(), desired.expected_uuid
+        # Whoever asks may go away; a thread that waits for a QEMU that hangs would not.
+        observed = hypervisor.within(OBSERVE_SECONDS, lambda: hypervisor.observe(name, uuid))
         return lay_side_by_side(desired, observed, known.overlays if known else ())
 
     def explain(self, name: str) -> str:

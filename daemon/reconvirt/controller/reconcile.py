@@ -163,7 +163,7 @@ class Reconciler:
         look: Callable[[], View],
     ) -> Outcome | None:
         """Take the hotplug devices away before it is moved (chapter 15); None if there are none."""
-        bare = without_hotplug(desired)
+        bare, placement = without_hotplug(desired), self._around.placement
         if bare.statement == desired.statement:
             return None
 
@@ -175,6 +175,11 @@ class Reconciler:
             plan = make_plan(bare, observed, memory.hindrances)
             return View(Plan(desired.name, only_detaching(plan, desired)), observed, memory)
 
+        view = look_at_hotplug()
+        if placement is not None and view.observed is not None and view.plan.steps:
+            why = placement.why_not_leave(desired, view.observed)
+            if why:
+                return placement.waits(desired, view.observed, why)
         outcome = self._converge(desired.name, look_at_hotplug, hypervisor, desired)
         return None if outcome.phase is Phase.CONVERGED else outcome
 

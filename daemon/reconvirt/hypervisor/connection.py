@@ -14,7 +14,6 @@ import libvirt
 from reconvirt.domain.actions import Action
 from reconvirt.domain.desired import Desired
 from reconvirt.domain.image_plan import ImageFacts, wanted_images
-from reconvirt.domain.mark import NAMESPACE, read_mark
 from reconvirt.domain.needs import Need, NeedKind, needs_of
 from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.ownership import Marked
@@ -22,7 +21,6 @@ from reconvirt.domain.plan import Host
 from reconvirt.domain.resolve import ScsiAddress, needs_resolving, resolve
 from reconvirt.domain.rules import HostRules
 from reconvirt.domain.totals import Size
-from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.act import perform
 from reconvirt.hypervisor.bounded_calls import BoundedCalls, bounded, check_awaited
 from reconvirt.hypervisor.errors import HypervisorError, NoAnswer, VirtualServerGone, translated
@@ -33,6 +31,7 @@ from reconvirt.hypervisor.observe import (
     identify_domain,
     observe_domain,
     read_inactive,
+    read_marks,
 )
 from reconvirt.hypervisor.pool import Pool
 from reconvirt.hypervisor.presence import LIBVIRTS, inactive, missing_here
@@ -181,19 +180,8 @@ class Hypervisor:
     @bounded()
     def marks(self) -> dict[str, Marked]:
         """All virtual servers that carry a mark, by name."""
-        marks: dict[str, Marked] = {}
         with self._call("marks") as connection:
-            for domain in self.read(connection.listAllDomains):
-                try:
-                    with translated():
-                        xml = self.read(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
-                except VirtualServerGone:
-                    continue
-                mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
-                if mark is not None:
-                    active = domain.ID() != _SHUT_OFF
-                    marks[domain.name()] = Marked(domain.UUIDString(), mark, active)
-        return marks
+            return read_marks(connection, self.read)
 
     def glance(self) -> dict[str, tuple[Any, ...]]:
         """State and number of vCPUs of all virtual servers, by name, for comparing by ``==``.

@@ -7,9 +7,11 @@ from typing import Any
 
 import libvirt
 
-from reconvirt.domain.mark import NAMESPACE, text_of_metadata
+from reconvirt.domain.mark import NAMESPACE, read_mark, text_of_metadata
 from reconvirt.domain.observed import Identity, Observed
-from reconvirt.hypervisor.errors import NotResponding
+from reconvirt.domain.ownership import Marked
+from reconvirt.domain.xmltree import parse_xml
+from reconvirt.hypervisor.errors import NotResponding, VirtualServerGone, translated
 from reconvirt.hypervisor.in_flight import STUCK_SECONDS
 from reconvirt.hypervisor.states import name_state
 
@@ -96,6 +98,21 @@ def read_inactive(domain: libvirt.virDomain, read: Read) -> str:
     """The configuration: what the next start brings."""
     xml: str = read(domain.XMLDesc, _INACTIVE)
     return xml
+
+
+def read_marks(connection: libvirt.virConnect, read: Read) -> dict[str, Marked]:
+    """All domains that carry reconvirt's metadata in their configuration, by name."""
+    marks: dict[str, Marked] = {}
+    for domain in read(connection.listAllDomains):
+        try:
+            with translated():
+                xml = read(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
+        except VirtualServerGone:
+            continue
+        mark = read_mark(parse_xml(xml)) if NAMESPACE in xml else None
+        if mark is not None:
+            marks[domain.name()] = Marked(domain.UUIDString(), mark, domain.ID() != _SHUT_OFF)
+    return marks
 
 
 def identify_domain(domain: libvirt.virDomain, read: Read) -> Identity:

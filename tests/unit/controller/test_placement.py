@@ -142,6 +142,27 @@ def test_where_the_known_hosts_cannot_be_read_nothing_starts(tmp_path: Path) -> 
         assert "hosts.json cannot be read" in why
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (None, ASKING),
+        ({"zhost2": "no route"}, "zhost2 may have it, and cannot be asked (no route)"),
+        ({"zhost2": {}}, ""),
+        (RUNS_THERE, ""),  # An earlier migration may have left it there.
+    ],
+)
+def test_nothing_is_taken_from_it_for_a_move_to_where_nobody_answers(
+    tmp_path: Path, said: Said | None, why: str
+) -> None:
+    """It would be without its hotplug devices for as long as its destination is off."""
+    daemon = Daemon(tmp_path, said)
+    daemon.read(*BOTH)
+
+    found = daemon.placement.why_not_leave(replace(WEB1, host="zhost2"), observed(State.RUNNING))
+
+    assert why == found.partition(";")[0]
+
+
 def observed(
     state: State = State.SHUTOFF, *, marked: bool = True, uuid: str = "", reason: str = ""
 ) -> Observed:

@@ -67,9 +67,9 @@ class EtcdClaims:
         """Whether a virtual server may be defined, started or resumed here; takes its claim.
 
         What a migration has left paused is asked of the hosts themselves: the claim does not say
-        on which of the two it runs.
+        on which of the two it runs, nor whether the destination of one that is to leave is there.
         """
-        if purpose == "resume":
+        if purpose in ("resume", "leave"):
             return self._inventory.look(name, uuid, purpose)
         try:
             return self._take(name, uuid, purpose)

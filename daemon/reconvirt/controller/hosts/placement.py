@@ -103,6 +103,21 @@ class Placement:
             return False
         return self._inventory().destination(desired, observed) is not None
 
+    def why_not_leave(self, desired: Desired, observed: Observed) -> str:
+        """Why nothing may be taken from a virtual server for its migration yet; "" if it may.
+
+        Its destination must have answered: or it would be without its hotplug devices for as long
+        as that is off.
+        """
+        destination = self._inventory().destination(desired, observed)
+        claim = self._claims.look(desired.name, observed.uuid, "leave")
+        silent = destination is not None and claim.host == destination.name and not claim.sure
+        return claim.reason if silent or claim.reason == ASKING else ""
+
+    def waits(self, desired: Desired, observed: Observed, why: str) -> Outcome:
+        """The outcome of one that waits for other hosts."""
+        return self._outcome(desired, observed, why)
+
     def try_anew(self, name: str) -> None:
         """Forget that a virtual server could not be moved: somebody has said to try again."""
         if self._migrations is not None:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from testbed import Two, wait_until
+from testbed.manifests import disk
 from testbed.program import Daemon
 from testbed.servers import silent_server
 
@@ -258,3 +259,56 @@ def test_an_orphan_that_may_run_elsewhere_is_not_resumed(two: Two, unique_name: 
 
     two.hosts[1].mend()
     wait_until(lambda: two.state(0, name) in ("running", "shut off"), 120, "its resumption")
+
+
+def test_a_host_whose_configuration_was_copied_starts_nothing_of_the_other(
+    two: Two, unique_name: Name
+) -> None:
+    """Both have one name; the one that the manifest of that name does not mean asks the other."""
+    name = unique_name()
+    two.desired.manifest(name, host="zhost1")
+    two.daemons[0].start()
+    wait_until(lambda: copies(two, name) == [0], 90, "it on zhost1")
+
+    two.programs[1].configure(host_name="zhost1", resync_seconds=20)
+    two.daemons[1].start()
+
+    two.daemons[1].wait_for("host name taken", 120)
+    wait_for_words(two.daemons[1], name, "has it, running")
+    assert copies(two, name) == [0]
+
+
+def test_a_list_of_hosts_that_is_removed_while_the_daemon_runs_is_no_empty_one(
+    two: Two, unique_name: Name
+) -> None:
+    """Nothing that another host may have is started until it is restored."""
+    name = unique_name()
+    two.desired.manifest(name, host="zhost2", policy=UNSAFE)
+    two.start()
+    wait_until(lambda: copies(two, name) == [1], 90, "it on zhost2")
+    two.hosts[1].cut()
+    two.desired.manifest(name, host="zhost1", policy=UNSAFE)
+    wait_for_words(two.daemons[0], name, "zhost2 may have it")
+
+    (two.programs[0].state / "hosts.json").unlink()
+
+    two.programs[0]("reconcile", name)
+    wait_for_words(two.daemons[0], name, "hosts.json is gone")
+    assert copies(two, name) == [1]
+
+
+def test_hotplug_devices_stay_while_the_destination_is_off(two: Two, unique_name: Name) -> None:
+    """They are detached for a migration, which cannot begin."""
+    name = unique_name()
+    image = two.hosts[0].image(f"{name}.qcow2", "16M")
+    devices = {"disks": [{**disk(image, "vdb"), "persistent": False}]}
+    two.desired.manifest(name, host="zhost1", devices=devices)
+    two.daemons[0].start()
+    two.hosts[0].console(name).wait_for("GUEST-UP", 120)
+    wait_until(lambda: "vdb" in two.hosts[0].virsh("domblklist", name), 90, "vdb")
+    two.hosts[1].cut()
+
+    two.desired.manifest(name, host="zhost2", devices=devices)
+
+    wait_for_words(two.daemons[0], name, "zhost2 may have it")
+    assert "vdb" in two.hosts[0].virsh("domblklist", name)

@@ -149,8 +149,8 @@ class Guard:
 
     Attributes:
         hold: why a virtual server is on hold, by its uuid, name and manifest; None if it is not.
-        placement: why another host has it, or may have it, for ``define``, ``start`` or
-            ``resume``; "" if it is shown now that none has.
+        placement: why another host has it, or may have it, for ``define``, ``start``,
+            ``restart`` or ``resume``; "" if it is shown now that none has.
         wanted: what all manifests in force want, by name; None where there is only one plan.
         removals: the orphans that may be removed now, by name; None likewise.
         budget: the bound on writing calls.
@@ -234,7 +234,8 @@ class Guard:
             return
         blockers = [f"{each.field}: {each.reason}" for each in call.plan.refused]
         blockers += hypervisor.missing_sources(basis.config)
-        if why := self.placement(desired, call.uuid, call.name, "start"):
+        # A question of its own: what was answered for its last start is older than its end.
+        if why := self.placement(desired, call.uuid, call.name, "restart"):
             blockers.append(why)
         if blockers:
             told = "; ".join(blockers)

@@ -72,7 +72,7 @@ class Placement:
             desired: what is wanted of it; None if its manifest is gone.
             uuid: its uuid.
             name: its name.
-            purpose: ``define``, ``start`` or ``resume``.
+            purpose: ``define``, ``start``, ``restart`` or ``resume``.
         """
         if desired is not None:
             inventory = self._inventory()

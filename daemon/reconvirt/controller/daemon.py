@@ -204,6 +204,10 @@ class Daemon:
                         self._reload_all()
                 self._report_state()
                 self._service.tick()
+                try:
+                    self._writer.renew()
+                except LockFailed as error:
+                    self._end(error)
 
     def _report_state(self) -> None:
         """Say which files of the state directory cannot be read, and when they can again."""
@@ -313,10 +317,13 @@ class Daemon:
         try:
             self._writer.admit(hypervisor.instance())
         except LockFailed as error:
-            self._fatal = error
-            self._stop.set()
-            self._wake.set()
+            self._end(error)
             raise HypervisorDown(str(error)) from error
+
+    def _end(self, error: LockFailed) -> None:
+        self._fatal = error
+        self._stop.set()
+        self._wake.set()
 
     def _connected(self) -> None:
         # Events were missed while there was no connection.

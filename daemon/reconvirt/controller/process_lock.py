@@ -104,6 +104,29 @@ class ProcessLock:
             os.ftruncate(number, 0)
             os.pwrite(number, json.dumps(asdict(holder)).encode(), 0)
 
+    def renew(self, holder: Holder) -> None:
+        """Take it again if somebody has removed or replaced its file: without a name it locks none.
+
+        Raises:
+            LockFailed: it cannot be taken again; if another process has it, :class:`Taken`.
+        """
+        if self._number is None or self._is_named(self._number):
+            return
+        before, self._number = self._number, None
+        try:
+            self.take(holder)
+        except BaseException:
+            self._number = before
+            raise
+        os.close(before)
+
+    def _is_named(self, number: int) -> bool:
+        """Whether the file of a descriptor is the one at our path."""
+        try:
+            return os.path.samestat(os.fstat(number), self.path.stat())
+        except FileNotFoundError:
+            return False
+
     def _wait(self) -> int:
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         until = time.monotonic() + _PATIENCE_SECONDS
@@ -149,12 +172,12 @@ class ProcessLock:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # systemd removes the directory when a service ends: a file without a name locks none.
-            if os.fstat(number).st_ino == self.path.stat().st_ino:
+            if self._is_named(number):
                 if os.geteuid() == 0:
                     owner = self.path.parent.stat()
                     os.fchown(number, owner.st_uid, owner.st_gid)
                 return number
-        except (BlockingIOError, FileNotFoundError):
+        except BlockingIOError:
             pass
         except BaseException:
             os.close(number)
@@ -191,6 +214,15 @@ class SoleWriter:
         self._lock = lock
         if before is not None:
             before.release()
+
+    def renew(self) -> None:
+        """See that the lock still keeps others out; called again and again.
+
+        Raises:
+            LockFailed: its file is gone, and it cannot be taken again.
+        """
+        if self._lock is not None:
+            self._lock.renew(holder_of(self._config, "run"))
 
 
 def state_lock(config: Config) -> ProcessLock:

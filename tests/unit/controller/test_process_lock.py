@@ -175,3 +175,22 @@ def test_what_is_written_down(tmp_path: Path) -> None:
     assert (os.getpid(), str(tmp_path)) == (holder.pid, holder.state_directory)
     assert holder.is_daemon
     assert not holder_of(Config(), "apply").is_daemon
+
+
+def test_a_lock_whose_file_was_removed_is_taken_again(path: Path) -> None:
+    """A file without a name keeps nobody out; where another one was faster, that one has it."""
+    ours = ProcessLock(path, "it")
+    ours.take(Holder("run", 1))
+    path.unlink()
+
+    ours.renew(Holder("run", 2))
+
+    assert 2 == json.loads(path.read_text())["pid"]
+    with pytest.raises(Taken):
+        ProcessLock(path, "it").take(Holder("apply", 3))
+    path.unlink()
+    other = Other(path)
+    with pytest.raises(Taken):
+        ours.renew(Holder("run", 2))
+    other.end()
+    ours.release()

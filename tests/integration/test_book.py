@@ -62,26 +62,44 @@ def write(desired: Desired, name: str, document: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
+def sources(document: dict[str, Any]) -> set[str]:
+    """What the disks of a manifest are on."""
+    disks = document["spec"].get("devices", {}).get("disks", [])
+    return {str(path) for each in disks for path in each.get("source", {}).values()}
+
+
 def test_every_example_is_defined(
     host: LibvirtHost, desired: Desired, reconvirt: Reconvirt, unique_name: Name
 ) -> None:
     """libvirt stores all that each example says; then there is nothing left to do or to write."""
     reconvirt.admit_everything()
     names = {unique_name("book"): example for example in NAMES}
-    for name, example in names.items():
-        write(desired, name, manifest(here(example)))
+    left = {name: manifest(here(example)) for name, example in names.items()}
+    # Several examples have one disk; in force at one time, they would destroy it.
+    while left:
+        taken: set[str] = set()
+        for name, document in list(left.items()):
+            if not taken & sources(document):
+                taken |= sources(document)
+                write(desired, name, left.pop(name))
+        _define_all(desired, reconvirt)
+        for path in desired.path.glob("*.yaml"):
+            path.unlink()
+    lost = {example: _lost(here(example), stored(host, name)) for name, example in names.items()}
+    assert {} == {example: lines for example, lines in lost.items() if lines}
 
+
+def _define_all(desired: Desired, reconvirt: Reconvirt) -> None:
+    names = {path.stem for path in desired.path.glob("*.yaml")}
     report = reconvirt.apply()
     plan = reconvirt.plan()
     again = reconvirt.apply()
 
     phases = {each["name"]: each["phase"] for each in report["virtualServers"]}
     assert dict.fromkeys(names, "converged") == phases
-    assert set(names) == {each["name"] for each in plan["virtualServers"]}
+    assert names == {each["name"] for each in plan["virtualServers"]}
     assert [] == [step for each in plan["virtualServers"] for step in each["steps"]]
     assert 0 == again["calls"]["writing"]
-    lost = {example: _lost(here(example), stored(host, name)) for name, example in names.items()}
-    assert {} == {example: lines for example, lines in lost.items() if lines}
 
 
 def _lost(domain: etree._Element, found: etree._Element) -> list[str]:

@@ -223,7 +223,7 @@ def test_workers_that_hang_are_noticed_and_the_daemon_is_restarted(breakable: Ma
     assert process != show(breakable, "MainPID")
     assert started == qemu(breakable, "web1")
     (told,) = entries(breakable, "EVENT=no sign of life", f"_PID={process}")
-    assert "workers" == told["PARTS"]
+    assert "workers busy" == told["PARTS"]
     assert any(
         "reconcile.py" in e["MESSAGE"] or "fault.py" in e["MESSAGE"] for e in entries(breakable)
     )

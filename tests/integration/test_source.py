@@ -337,10 +337,11 @@ def test_the_time_is_that_of_the_newest_change(root: Path) -> None:
     assert 3000.0 == source.read().time
 
     (place / "a.yaml").unlink()
-    assert time.time() - 60 < (source.read().time or 0) <= time.time()
+    # The kernel rounds what it notes to its own tick.
+    assert time.time() - 60 < (source.read().time or 0) <= time.time() + 0.1
 
     os.utime(root, (time.time() + 1000,) * 2)
-    assert (source.read().time or 0) <= time.time()
+    assert (source.read().time or 0) <= time.time() + 0.1
 
 
 def test_a_directory_that_becomes_a_link_or_a_file_of_links_keeps_its_manifests(

@@ -121,10 +121,10 @@ def test_a_disk_that_was_exchanged_by_hand_is_not_detached(
     desired.manifest(name, cputune=None, title="no disk")
     report = outcome(reconvirt.apply(status=1))
 
-    assert "refused" == report["phase"]
-    (refused,) = report["refused"]
-    assert "devices.disks[vda]" == refused["field"]
-    assert f"behind the device stands {theirs}" in refused["reason"]
+    assert "diverged" == report["phase"]
+    (diverged,) = report["diverged"]
+    assert "devices.disks[vda].source" == diverged["field"]
+    assert str(theirs) == diverged["old"]
     assert {"vda": str(theirs)} == disks(host, name)
     assert {} == disks(host, name, "--inactive")
     assert "no disk" == live(host, name).findtext("title")

@@ -151,6 +151,8 @@ class Guard:
         hold: why a virtual server is on hold, by its uuid, name and manifest; None if it is not.
         placement: why another host has it, or may have it, for ``define``, ``start``,
             ``restart`` or ``resume``; "" if it is shown now that none has.
+        spent: forgets what the other hosts have answered about a virtual server, by its uuid: a
+            call was made on it.
         wanted: what all manifests in force want, by name; None where there is only one plan.
         removals: the orphans that may be removed now, by name; None likewise.
         budget: the bound on writing calls.
@@ -158,6 +160,7 @@ class Guard:
 
     hold: Callable[[str, str, Desired | None], str | None] = lambda _uuid, _name, _desired: None
     placement: Callable[[Desired | None, str, str, str], str] = _nothing_against
+    spent: Callable[[str], None] = lambda _uuid: None
     wanted: Wanted | None = None
     removals: Callable[[], Mapping[str, Orphan]] | None = None
     budget: WriteBudget = field(default_factory=WriteBudget)
@@ -179,6 +182,9 @@ class Guard:
                     claims = claims or evidence is Evidence.STORAGE
                     _CHECKS[evidence](self, hypervisor, call)
             hypervisor.act(call.uuid, call.action)
+            if _purpose(call) and needed & {Evidence.PLACEMENT, Evidence.RESTARTABLE}:
+                # What was answered for this call is used up: it says nothing of the next one.
+                self.spent(call.uuid)
         finally:
             if claims:
                 hypervisor.release_storage(call.uuid)

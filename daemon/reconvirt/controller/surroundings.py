@@ -85,6 +85,7 @@ def surroundings_of(
         guard=Guard(
             hold=partial(hold_text, holds),
             placement=placement.why_not,
+            spent=placement.forget_answers,
             wanted=wanted,
             removals=removals,
             budget=WriteBudget(config.most_writes, config.write_window_seconds),

@@ -306,6 +306,16 @@ class TestPlacement:
 
         assert ("zhost2 has it, running", [purpose]) == (why, asked)
 
+    def test_an_answer_counts_for_one_call(self) -> None:
+        """It left and came back within the seconds for which an answer counts: it is asked anew."""
+        spent: list[str] = []
+        guard = Guard(spent=spent.append)
+
+        guard.act(libvirt_with(OFF), call(Start(), OFF))
+        guard.act(libvirt_with(UP), call(SetVcpus(2)))
+
+        assert [OFF.uuid] == spent
+
     def test_a_change_of_what_is_defined_here_asks_nobody(self) -> None:
         libvirt = libvirt_with(UP)
 

@@ -21,6 +21,7 @@ from reconvirt.domain.ownership import is_ours
 from reconvirt.domain.placing import Inventory, carries_mark, plan_elsewhere
 
 _ASK_AGAIN_SECONDS = 30.0
+_PURPOSES = ("define", "start", "restart", "resume")
 _LEFT_BY_MIGRATION = (*ARRIVING, "post-copy")
 """The reasons for a pause that a migration may have left behind, here or there."""
 
@@ -87,6 +88,15 @@ class Placement:
             return f"it is not known which other hosts there are: {error}"
         asks = bool(others) or self._claims.asks_always
         return self._ask(name, uuid, purpose).reason if asks else ""
+
+    def forget_answers(self, uuid: str) -> None:
+        """Take what the other hosts have said of a virtual server for no evidence any more.
+
+        Something was done on it, or the virtual server is another host's: what comes next, within
+        the seconds for which an answer counts, too, is another question.
+        """
+        for purpose in _PURPOSES:
+            self._claims.forget(uuid, purpose)
 
     def is_for_us(self, desired: Desired) -> bool:
         """Whether a virtual server shall be on this host."""
@@ -165,7 +175,7 @@ class Placement:
         self._unmarked.discard(desired.name)
         if observed is None:
             # Whether it may be started is asked after its definition was written, not before.
-            for purpose in ("start", "resume"):
+            for purpose in _PURPOSES[1:]:
                 self._claims.forget(desired.expected_uuid, purpose)
         elif desired.host is None and not carries_mark(desired, observed):
             self._unmarked.add(desired.name)
@@ -256,6 +266,7 @@ class Placement:
         return self._leave(desired, observed, plan)
 
     def _gone(self, desired: Desired, plan: Plan) -> Outcome:
+        self.forget_answers(desired.expected_uuid)
         inventory, migrations = self._inventory(), self._migrations
         host = inventory.place(desired)
         if migrations is not None:

@@ -39,9 +39,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     mounts = {"/mnt/packages": directory, "/mnt/guest": ROOT / ".guest", str(ROOT): ROOT}
     with Machine(directory, mounts) as entered:
         entered.write("/root/.gitconfig", GIT)
-        entered.shell(
-            f"mkdir /reader; echo /reader > {HERE}; cp -a /mnt/guest /var/lib/libvirt/images/reconvirt"
-        )
+        # Not where the tree itself may be mounted.
+        entered.shell(f"mkdir /reader && echo /reader > {HERE}")
+        entered.shell("cp -a /mnt/guest /var/lib/libvirt/images/reconvirt")
         yield entered
 
 

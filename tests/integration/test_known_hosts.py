@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,29 @@ def test_one_file_is_applied_on_a_host_that_knows_the_other(
     assert "zhost1" in outcome["message"]
     assert copies(two, name) == [0]
     assert two.state(1, name) == ""
+
+
+def test_one_file_is_applied_on_a_host_that_has_never_run_the_daemon(
+    two: Two, unique_name: Name, tmp_path: Path
+) -> None:
+    """It knows of no other host; but it has a name, so there are some."""
+    name = unique_name()
+    two.desired.manifest(name, state="paused", host="zhost1")
+    two.daemons[0].start()
+    wait_until(lambda: copies(two, name) == [0], 90, "it on zhost1")
+    document = yaml.safe_load((two.desired.path / f"{name}.yaml").read_text(encoding="utf-8"))
+    del document["spec"]["host"]
+    single = tmp_path / "single.yaml"
+    single.write_text(yaml.safe_dump(document), encoding="utf-8")
+    environment = two.programs[1].environment
+    del environment["RECONVIRT_DESIRED"]
+    command = two.programs[1].command("apply", "-o", "json", "--desired", str(single))
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "spec.host must say" in json.loads(done.stdout)["virtualServers"][0]["message"]
+    assert (copies(two, name), two.state(1, name)) == ([0], "")
 
 
 def test_a_fence_ends_when_its_host_is_back(two: Two, unique_name: Name) -> None:

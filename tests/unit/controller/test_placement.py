@@ -237,6 +237,13 @@ def test_who_reads_the_source(
     assert shared is config.shares_source(tuple(hosts), known=known_others)
 
 
+@pytest.mark.parametrize("more", [{"host_name": "zhost1"}, {"claims": "etcd"}])
+def test_who_names_this_host_has_others(more: dict[str, str]) -> None:
+    """Also where nothing is known of them yet."""
+    assert Config(**more).shares_source((), known=False)
+    assert not Config(**more, source=SourceSettings(shared=False)).shares_source((), known=False)
+
+
 def placement(*said: Said | None, others: tuple[KnownHost, ...] = ()) -> Placement:
     """That of zhost1, which knows another host."""
     others = others or known("zhost2")

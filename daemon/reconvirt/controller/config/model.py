@@ -211,7 +211,9 @@ class Config:
         """
         if self.source.shared is not None:
             return self.source.shared
-        return self.source.git is not None or bool(hosts) or known
+        # Who gives this host a name, or keeps claims, has others.
+        several = self.host_name is not None or self.claims == "etcd"
+        return self.source.git is not None or several or bool(hosts) or known
 
     @property
     def rules(self) -> HostRules:

@@ -116,8 +116,8 @@ class SourceSettings:
     shared: bool | None = setting(
         None,
         about="whether other hosts read the same manifests; then a virtual server that is not here "
-        "is defined only if `spec.host` names this host. Not stated: true for git, and where there "
-        "are, or were, manifests of hosts",
+        "is defined only if `spec.host` names this host. Not stated: true for git, where "
+        '`host_name` or `claims = "etcd"` is stated, and where manifests of hosts are, or were',
     )
     trust_writable: bool = setting(
         False, about="whether manifests are read although their group or others can write to them"

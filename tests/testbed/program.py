@@ -63,7 +63,7 @@ class Reconvirt:
             "RECONVIRT_CONFIG": str(self._settings),
             "RECONVIRT_SOCKET": str(self.socket),
             "RECONVIRT_PAGE_PORT": self.page_url.rstrip("/").rpartition(":")[2],
-            "COLUMNS": "200",
+            "COLUMNS": "400",
         }
         self.configure()
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from reconvirt.controller.memory import STALLED_SECONDS
 from reconvirt.controller.outcome import Phase
 from reconvirt.controller.prune import Orphan
 from reconvirt.controller.write_budget import WriteBudget
@@ -44,7 +45,6 @@ from reconvirt.domain.observed import Identity, Observed
 from reconvirt.domain.xmltree import parse_xml
 from reconvirt.hypervisor.connection import Hypervisor
 
-STALLED_SECONDS = 900.0
 _ENDS_AT_REBOOT = SetLifecycleAction("reboot", "destroy")
 _ASK_AGAIN_SECONDS = 30.0
 

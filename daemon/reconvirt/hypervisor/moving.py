@@ -104,12 +104,6 @@ class Host(Hypervisor):
             found: Progress | None = self.read(migrate.read_progress, domain)
             return found
 
-    @bounded()
-    def abort_migration(self, name: str) -> None:
-        """End a migration; the virtual server goes on here."""
-        with self._domain(name, "abort_migration") as domain:
-            self.write(migrate.abort, domain)
-
     # The destination
 
     @bounded(_INSPECT_SECONDS)

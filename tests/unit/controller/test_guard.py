@@ -149,7 +149,7 @@ class TestStructure:
 
         # scratch.py runs a driver of its own in a directory that is removed; block.py and copies.py
         # make transient storage pools in order to see what is there.
-        allowed = ("act", "migrate", "moving", "scratch", "block", "copies")
+        allowed = ("act", "migrate", "scratch", "block", "copies")
         assert found <= {f"hypervisor/{each}.py" for each in allowed}
 
     def test_only_the_guard_makes_writing_calls(self) -> None:
